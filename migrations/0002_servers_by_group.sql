@@ -1,0 +1,1 @@
+create index servers_by_group on servers (`group`, hostname)

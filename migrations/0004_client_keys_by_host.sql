@@ -1,0 +1,1 @@
+create index client_keys_by_host on client_keys (hostname, state)

@@ -1,0 +1,1 @@
+create index invocations_by_due on invocations (due_at)

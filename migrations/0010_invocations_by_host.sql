@@ -1,0 +1,1 @@
+create index invocations_by_host on invocations (hostname, status)

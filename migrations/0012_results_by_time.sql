@@ -1,0 +1,1 @@
+create index results_by_time on results (task_id, finished_at, hostname)

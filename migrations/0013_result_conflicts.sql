@@ -1,0 +1,9 @@
+create table result_conflicts (
+    task_id     varchar(32)  not null,
+    hostname    varchar(253) not null,
+    digest      varchar(64)  not null,
+    received_at bigint       not null,
+    keyid       varchar(80)  not null,
+    envelope    mediumtext   not null,
+    primary key (task_id, hostname, digest)
+)

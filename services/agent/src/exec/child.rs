@@ -1,0 +1,246 @@
+//! Starting the child, and what it does until exec. All `unsafe` of the agent is here.
+//!
+//! The child of a threaded program is one thread among locks that others may hold. Until exec it may
+//! only make async-signal-safe calls: plain system calls, without a look at memory management, locale
+//! or name service. All that it needs is therefore made ready before, in [`Setup`] and [`Program`].
+//!
+//! Like `posix_spawn`, and unlike the standard library where it runs code of ours in the child, it
+//! does not copy the agent's memory: the child borrows it, on a stack of its own, while the thread
+//! that started it stands still. Copying, and the faults that follow in every thread of the agent,
+//! took longer than a short command runs. Only a child that changes its user gets a copy after all:
+//! nobody but the agent's own account may ever look into the agent's memory.
+
+#![expect(unsafe_code, reason = "what runs between fork and exec has no safe form")]
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::{Gid, Uid};
+use nix::unistd::{Pid, chdir, getegid, geteuid, getgroups, getresgid, getresuid, pipe2};
+use nix::unistd::{read, setgroups, setresgid, setresuid, setsid, write};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::Account;
+
+/// The mask that ssh, cron and a login shell give. An inherited one would make the files that a
+/// command writes depend on how the agent was started; 027 would make a new file in `/etc` unreadable
+/// for the services that it is meant for.
+const UMASK: Mode = Mode::from_bits_truncate(0o022);
+
+/// What the child does before exec needs a few hundred bytes.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// The first file descriptor that is not stdin, stdout or stderr.
+const FIRST_OWN_FD: libc::c_uint = 3;
+
+/// What the child needs, made ready before the fork.
+pub(super) struct Setup {
+    procs: Option<File>,
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+    /// False if the agent already is the wanted user: only root may switch.
+    switch: bool,
+    home: CString,
+}
+
+impl Setup {
+    /// `procs` is the `cgroup.procs` of the job's cgroup, open for writing.
+    ///
+    /// # Errors
+    /// When the agent's own groups cannot be read, or the home directory holds a NUL.
+    pub fn new(account: &Account, procs: Option<File>) -> io::Result<Self> {
+        let uid = Uid::from_raw(account.uid);
+        let gid = Gid::from_raw(account.gid);
+        let groups: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
+        let switch = uid != geteuid() || gid != getegid() || groups != getgroups()?;
+        Ok(Self { procs, uid, gid, groups, switch, home: CString::new(account.home.as_os_str().as_bytes())? })
+    }
+
+    fn run(&self) -> io::Result<()> {
+        // Best effort, as is the cgroup itself: a kill does not rely on it.
+        let _ = self.procs.as_ref().map(|procs| write(procs, b"0"));
+        setsid()?;
+        reset_signals();
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        unshield();
+        umask(UMASK);
+        if self.switch {
+            setgroups(&self.groups)?;
+            setresgid(self.gid, self.gid, self.gid)?;
+            setresuid(self.uid, self.uid, self.uid)?;
+        }
+        self.check()?;
+        // As the user, since root may enter homes that the user may not, and on NFS the reverse.
+        chdir(self.home.as_c_str()).or_else(|_| chdir(c"/"))?;
+        close_inherited();
+        Ok(())
+    }
+
+    /// The switch did what it said. Id -1, for one, means "leave as it is" and is no error.
+    fn check(&self) -> io::Result<()> {
+        let uids = getresuid()?;
+        let gids = getresgid()?;
+        // SAFETY: with a size of 0 the call only counts, and writes nothing through the null pointer.
+        let groups = unsafe { libc::getgroups(0, ptr::null_mut()) };
+        let right = [uids.real, uids.effective, uids.saved] == [self.uid; 3]
+            && [gids.real, gids.effective, gids.saved] == [self.gid; 3]
+            && usize::try_from(groups) == Ok(self.groups.len());
+        if right { Ok(()) } else { Err(Errno::EPERM.into()) }
+    }
+}
+
+/// What the child becomes: a program with its arguments, environment and standard streams.
+pub(super) struct Program {
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+    stdio: [OwnedFd; 3],
+}
+
+impl Program {
+    /// The first of `argv` is the program's path.
+    pub fn new(argv: Vec<CString>, envp: Vec<CString>, stdio: [OwnedFd; 3]) -> Self {
+        Self { argv, envp, stdio }
+    }
+}
+
+/// A process that was started: its id, and a descriptor for it where the kernel (Linux 5.2) gives one.
+pub(super) type Started = (Pid, Option<OwnedFd>);
+
+/// Starts `program` in a child that has set itself up. Returns once the program runs.
+///
+/// # Errors
+/// What went wrong in the child, or that there was none. Nothing is left of it then.
+pub(super) fn start(setup: &Setup, program: &Program) -> io::Result<Started> {
+    let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
+    let (argv, envp) = (pointers(&program.argv), pointers(&program.envp));
+    let plan = Plan { setup, program, argv: &argv, envp: &envp, tell: tell.as_raw_fd() };
+    let started = clone(&plan)?;
+    drop(tell);
+    let mut code = [0; size_of::<c_int>()];
+    if File::from(told).read_exact(&mut code).is_err() {
+        return Ok(started); // it became the program, which closed the pipe
+    }
+    let _ = super::reaper::reap(started.0, WaitPidFlag::empty());
+    Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(code)))
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// All that the child reads. Only the starting thread and the child, which borrows its memory while
+/// it stands still, ever have it.
+struct Plan<'a> {
+    setup: &'a Setup,
+    program: &'a Program,
+    argv: &'a [*const c_char],
+    envp: &'a [*const c_char],
+    /// Where the child writes why it failed.
+    tell: RawFd,
+}
+
+fn clone(plan: &Plan<'_>) -> io::Result<Started> {
+    let shared = if plan.setup.switch { 0 } else { libc::CLONE_VM | libc::CLONE_VFORK };
+    let flags = shared | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()]; // aligned as a stack must be
+    let mut pidfd: c_int = -1;
+    // A handler that ran in the child would write into the agent's memory.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    // SAFETY: the child runs `enter` on `stack`, which grows downwards from its end and outlives the
+    // child's use of it: with CLONE_VFORK this call returns only when the child has left the memory,
+    // and without CLONE_VM the child has a copy. `plan` likewise. `enter` never returns and makes
+    // only system calls. `pidfd` is where CLONE_PIDFD writes.
+    let pid = unsafe {
+        libc::clone(
+            enter,
+            stack.as_mut_ptr_range().end.cast(),
+            flags,
+            ptr::from_ref(plan).cast_mut().cast(),
+            &raw mut pidfd,
+        )
+    };
+    let failed = Errno::last();
+    before.thread_set_mask()?;
+    if pid < 0 {
+        return Err(failed.into());
+    }
+    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Ok((Pid::from_raw(pid), pidfd))
+}
+
+/// Becomes readable when the process ends that the descriptor is for.
+pub(super) fn end_of(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor is open, and the same, for as long as it is owned.
+    Ok(unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?)
+}
+
+extern "C" fn enter(plan: *mut c_void) -> c_int {
+    // SAFETY: `clone` passes a plan that lives until the child has left its memory.
+    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
+    let Err(error) = plan.run();
+    let code = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+    // SAFETY: plain system calls; `code` is read only, and `_exit` runs nothing of the agent's.
+    unsafe {
+        libc::write(plan.tell, code.as_ptr().cast(), code.len());
+        libc::_exit(127)
+    }
+}
+
+impl Plan<'_> {
+    fn run(&self) -> io::Result<Infallible> {
+        for (place, stream) in (0..).zip(&self.program.stdio) {
+            // SAFETY: changes only the child's own descriptors.
+            Errno::result(unsafe { libc::dup2(stream.as_raw_fd(), place) })?;
+        }
+        self.setup.run()?;
+        SigSet::empty().thread_set_mask()?;
+        // SAFETY: both lists end with a null pointer, and their texts live as long as the plan.
+        unsafe { libc::execve(self.argv[0], self.argv.as_ptr(), self.envp.as_ptr()) };
+        Err(Errno::last().into())
+    }
+}
+
+/// Handlers end at exec by themselves, but an ignored signal stays ignored: an agent started with
+/// `nohup` would run commands that no SIGHUP can reach.
+fn reset_signals() {
+    for each in Signal::iterator() {
+        // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP refuse, harmlessly.
+        let _ = unsafe { signal(each, SigHandler::SigDfl) };
+    }
+}
+
+/// An agent shielded from the out-of-memory killer must not shield its commands.
+fn unshield() {
+    const SCORE: &CStr = c"/proc/self/oom_score_adj";
+    let Ok(score) = open(SCORE, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    let mut sign = [0];
+    if read(&score, &mut sign) == Ok(1) && sign == *b"-" {
+        let _ = write(&score, b"0");
+    }
+}
+
+/// Marks every inherited descriptor to be closed at exec. Rust opens all of its own so; this is for
+/// what a C library or the agent's parent left open. Closing at once would close the pipe on which
+/// the standard library reports a failed exec. Does nothing before Linux 5.11.
+fn close_inherited() {
+    // SAFETY: takes three integers and changes only flags of this process's own descriptors. Called
+    // by number, because glibc before 2.34 has no function for it.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_OWN_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}

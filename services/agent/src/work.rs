@@ -1,0 +1,202 @@
+//! Running what the gate admitted, and taking up what an earlier run of the agent left behind.
+//!
+//! By the time a job is launched here, the journal says `starting`; from then on it either ends with
+//! a signed result or is found by [`Agent::resume`] after a crash, killed, and reported as
+//! interrupted. Only a verified command can be launched: the type asks for it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use shared::contract::signed::Progress;
+use shared::error::{Result, chain};
+use shared::rules::backoff::Backoff;
+use shared::sign::{Inbound, inbound};
+use tokio_util::sync::CancellationToken;
+
+use crate::Agent;
+use crate::exec::{Job, Leftovers, Mark, Outcome, Running, StartError, kill_leftovers};
+use crate::gate::Admitted;
+use crate::journal::{Entry, JobId, Phase, Spooled, Unfinished};
+use crate::report::End;
+use crate::state::Waiting;
+
+impl Agent {
+    /// Runs an admitted command to its end, in the background.
+    pub(crate) fn launch(&self, admitted: Admitted) {
+        let agent = self.clone();
+        self.0.state.jobs().spawn(async move {
+            let task_id = admitted.command.body().task_id.clone();
+            if let Err(error) = agent.run(admitted).await {
+                // Journalled, it is handed in by the spool; else the next run of the agent reports it.
+                tracing::warn!(task_id, cause = chain(&error), "a command's end could not be reported yet");
+            }
+            agent.0.state.leave(&task_id);
+            agent.start_waiting();
+        });
+    }
+
+    async fn run(&self, admitted: Admitted) -> Result<()> {
+        let Admitted { command, account, traceparent, stop } = admitted;
+        let body = command.body();
+        let job = Job {
+            task_id: body.task_id.clone(),
+            hostname: self.0.hostname.clone(),
+            command: body.command.clone(),
+            account,
+            timeout: Duration::from_secs(u64::from(body.timeout)),
+            traceparent: traceparent.clone(),
+        };
+        let id = (body.task_id.as_str(), command.digest());
+        let end =
+            if stop.is_cancelled() { End::cancelled_before() } else { self.start_and_follow(id, job, &stop).await };
+        self.end(id, end, traceparent.as_deref()).await
+    }
+
+    async fn start_and_follow(&self, id: JobId<'_>, job: Job, stop: &CancellationToken) -> End {
+        let started_at = self.0.clock.now();
+        let trace = job.traceparent.clone();
+        match self.start(job).await {
+            Ok(running) => {
+                let outcome = self.follow(id, running, stop.cancelled(), trace.as_deref()).await;
+                End::of(outcome, started_at, self.0.clock.now())
+            }
+            Err(error) => End::not_started(&error, started_at),
+        }
+    }
+
+    /// Starts a job: as the agent's own account here and now, which takes less than changing threads
+    /// would; as another one on a thread that may block, since its home may be on a dead file server.
+    async fn start(&self, job: Job) -> Result<Running, StartError> {
+        if job.account.uid == self.0.account.uid {
+            return self.0.exec.start(&job);
+        }
+        let agent = self.clone();
+        let started = tokio::task::spawn_blocking(move || agent.0.exec.start(&job)).await;
+        started.unwrap_or_else(|error| Err(StartError::Spawn(std::io::Error::other(error))))
+    }
+
+    /// Waits for a job's end; notes where its process is, and says so when it lasts.
+    async fn follow(
+        &self,
+        id: JobId<'_>,
+        running: Running,
+        cancel: impl Future<Output = ()>,
+        trace: Option<&str>,
+    ) -> Outcome {
+        let mark = running.mark().cloned();
+        let beside = async {
+            if let Some(mark) = mark {
+                self.note(id.0, &mark).await;
+            }
+            self.announce_when_lasting(id, Progress::Running, trace).await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            outcome = running.finish(cancel) => outcome,
+            never = beside => match never {},
+        }
+    }
+
+    async fn note(&self, task_id: &str, mark: &Mark) {
+        // Best effort: without the mark, leftovers are still found by their environment.
+        if let Err(error) = self.0.journal.mark(task_id, mark).await {
+            tracing::warn!(task_id, cause = chain(&error), "where a command runs could not be journalled");
+        }
+    }
+
+    /// Journals a job's end together with its signed result, and hands that in. What a command did
+    /// is not forgotten because the disk is full: its place stays taken until the journal has it.
+    async fn end(&self, id: JobId<'_>, end: End, trace: Option<&str>) -> Result<()> {
+        let report = self.result(id, end)?;
+        let entry = [Entry::finished(id, report.clone(), trace, self.0.clock.now())];
+        let mut failures = 0;
+        while let Err(error) = self.0.journal.write(&entry).await {
+            if self.0.journal.is_closed() {
+                return Err(error);
+            }
+            failures += 1;
+            tracing::error!(task_id = id.0, cause = chain(&error), "a result cannot be journalled; trying again");
+            tokio::time::sleep(Backoff::WORK.wait(failures)).await;
+        }
+        let spooled = Spooled { task_id: id.0.to_owned(), report, traceparent: trace.map(str::to_owned) };
+        self.hand_in(&[spooled]).await
+    }
+
+    /// Starts what waits, as far as there are places.
+    pub(crate) fn start_waiting(&self) {
+        while let Some((waiting, stop)) = self.0.state.next(self.0.running_max) {
+            let agent = self.clone();
+            self.0.state.jobs().spawn(async move {
+                let task_id = waiting.command.body().task_id.clone();
+                match agent.prepare(waiting.clone(), stop).await {
+                    Ok(Some(admitted)) => return agent.launch(admitted),
+                    Ok(None) => agent.0.spool_bell.ring(),
+                    Err(error) => {
+                        let cause = chain(&error);
+                        tracing::error!(task_id, cause, "an accepted command could not be journalled; it waits again");
+                        tokio::time::sleep(Backoff::WORK.most).await;
+                        agent.0.state.wait(waiting);
+                    }
+                }
+                agent.0.state.leave(&task_id);
+                agent.start_waiting();
+            });
+        }
+    }
+
+    /// Journals that a waiting command starts now, or that it may not.
+    async fn prepare(&self, waiting: Waiting, stop: CancellationToken) -> Result<Option<Admitted>> {
+        let Waiting { command, traceparent } = waiting;
+        let permit = self.permit(command.clone()).await;
+        let id = (command.body().task_id.as_str(), command.digest());
+        match permit {
+            Ok((command, account)) => {
+                self.0.journal.start(id.0).await?;
+                Ok(Some(Admitted { command, account, traceparent, stop }))
+            }
+            Err(reason) => {
+                let entry = self.conclude(id, End::rejected(reason), traceparent.as_deref())?;
+                self.0.journal.write(&[entry]).await.map(|()| None)
+            }
+        }
+    }
+
+    /// Takes up what the last run of the agent left unfinished.
+    pub(crate) async fn resume(&self) -> Result<()> {
+        for job in self.0.journal.unfinished().await? {
+            match job.phase {
+                Phase::Accepted => self.take_up(job).await?,
+                Phase::Starting | Phase::Finished => self.interrupt(job).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A job that had not started may start now, once it has been verified again.
+    async fn take_up(&self, job: Unfinished) -> Result<()> {
+        match inbound(&job.message, &self.0.hostname, &self.0.plane, self.0.clock.now()) {
+            Ok(Inbound::Command(command)) => {
+                self.0.state.wait(Waiting { command, traceparent: job.traceparent });
+                Ok(())
+            }
+            Ok(Inbound::Cancel(_)) => self.give_up(&job, End::rejected("it is not a command".to_owned())).await,
+            Err(refusal) => self.give_up(&job, End::rejected(refusal.as_str().to_owned())).await,
+        }
+    }
+
+    /// A job that had started is never started again: what is left of it is ended, and said so.
+    async fn interrupt(&self, job: Unfinished) -> Result<()> {
+        let left = kill_leftovers(&job.task_id, &self.0.hostname, job.mark.as_ref()).await;
+        let reason = match left {
+            Leftovers::None => "the agent stopped while it ran; how it ended is not known",
+            Leftovers::Killed => "the agent stopped while it ran; what was left of it was killed",
+            Leftovers::Survived => "the agent stopped while it ran; some of its processes could not be killed",
+        };
+        self.give_up(&job, End::interrupted(reason.to_owned())).await
+    }
+
+    async fn give_up(&self, job: &Unfinished, end: End) -> Result<()> {
+        let entry = self.conclude((&job.task_id, &job.digest), end, job.traceparent.as_deref())?;
+        self.0.journal.write(&[entry]).await
+    }
+}

@@ -1,0 +1,28 @@
+//! The binary `muster`: the command line of the control plane.
+
+mod age;
+mod args;
+mod cancel;
+mod demo;
+mod document;
+mod exit;
+mod health;
+mod keys;
+mod outcome;
+mod parse;
+mod plane;
+mod results;
+mod run;
+mod servers;
+mod table;
+mod tally;
+mod tasks;
+mod terminal;
+mod up;
+mod verify;
+mod why;
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    args::run().await.into()
+}

@@ -1,0 +1,32 @@
+//! The result ingestor: takes what agents report, believes what is signed, and stores it.
+//!
+//! A batch is verified message by message and stored in one transaction; a message that is refused
+//! goes to the dead letters with its reason and holds nobody up. Acknowledgements come after the
+//! commit, so what is lost on the way is delivered again, and what comes twice changes nothing.
+
+mod heartbeats;
+mod refusals;
+mod results;
+mod verify;
+
+use std::sync::Arc;
+
+use shared::bus::{Consumer, topology};
+use shared::run::{Context, Service};
+
+pub use refusals::Refusals;
+
+/// The most reports in one transaction.
+const BATCH_MAX: usize = 200;
+
+/// The service.
+pub fn service(ctx: Context) -> Service {
+    let refusals = Arc::new(Refusals::default());
+    let results = results::Results::new(ctx.clone(), Arc::clone(&refusals));
+    let heartbeats = heartbeats::Heartbeats::new(ctx, refusals);
+    let consumers = vec![
+        Consumer { queue: topology::RESULTS.to_owned(), batch_max: BATCH_MAX, handler: Arc::new(results) },
+        Consumer { queue: topology::HEARTBEATS.to_owned(), batch_max: BATCH_MAX, handler: Arc::new(heartbeats) },
+    ];
+    Service { name: "result-ingestor", routes: axum::Router::new(), consumers, chores: Vec::new() }
+}

@@ -1,0 +1,88 @@
+//! `POST /api/commands`.
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode};
+use shared::contract::task::{NewCommand, TargetType};
+use shared::error::{Error, Result};
+use shared::http::body::Fields;
+use shared::http::{CALLER, TRACEPARENT};
+use shared::name::{self, Hostname};
+use shared::rules::limits::{
+    COMMAND_BYTES_MAX, EXPIRES_IN_SECS_DEFAULT, EXPIRES_IN_SECS_MAX, IDEMPOTENCY_KEY_CHARS_MAX, TIMEOUT_SECS_DEFAULT,
+    TIMEOUT_SECS_MAX,
+};
+use shared::sign::digest;
+use shared::telemetry::TraceContext;
+
+use crate::Tasks;
+use crate::dispatch::{self, Request};
+
+pub fn routes() -> Router<Tasks> {
+    Router::new().route("/api/commands", post(create))
+}
+
+async fn create(State(tasks): State<Tasks>, headers: HeaderMap, body: Fields) -> Result<Response> {
+    let command = parse(&body)?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let trace = text(TRACEPARENT).and_then(TraceContext::parse);
+    let request = Request {
+        idempotency: idempotency_key(&headers)?.map(|key| (key, digest(body.raw()))),
+        requested_by: text(CALLER).unwrap_or("local").to_owned(),
+        trace: trace.as_ref().map_or_else(TraceContext::start, TraceContext::child),
+        command,
+    };
+    let task = dispatch::accept(&tasks, request).await?;
+    Ok((StatusCode::CREATED, Json(task)).into_response())
+}
+
+fn parse(body: &Fields) -> Result<NewCommand> {
+    body.only(&["target_type", "target", "command", "timeout", "user", "expires_in"])?;
+    let target_type = body.text("target_type")?.and_then(TargetType::parse);
+    let target_type = target_type.ok_or_else(|| Error::bad_input("`target_type` must be `node`, `group` or `all`"))?;
+    Ok(NewCommand {
+        target_type,
+        target: target(target_type, body.text("target")?)?,
+        command: command(body.required("command")?)?,
+        timeout: Some(body.number("timeout", 1..=TIMEOUT_SECS_MAX, TIMEOUT_SECS_DEFAULT)?),
+        user: body.text("user")?.map(|user| name::user("user", user)).transpose()?,
+        expires_in: Some(body.number("expires_in", 1..=EXPIRES_IN_SECS_MAX, EXPIRES_IN_SECS_DEFAULT)?),
+    })
+}
+
+fn target(kind: TargetType, target: Option<&str>) -> Result<Option<String>> {
+    let missing = |what: &str| Error::bad_input(format!("`target` is missing; it must be {what}"));
+    match kind {
+        TargetType::Node => {
+            let hostname = target.ok_or_else(|| missing("the hostname of a server"))?;
+            Hostname::parse("target", hostname).map(|hostname| Some(hostname.as_str().to_owned()))
+        }
+        TargetType::Group => name::group("target", target.ok_or_else(|| missing("the name of a group"))?).map(Some),
+        TargetType::All if target.is_some() => {
+            Err(Error::bad_input("`target` must be null for `all`; name a server with `node` or a group with `group`"))
+        }
+        TargetType::All => Ok(None),
+    }
+}
+
+fn command(text: &str) -> Result<String> {
+    if text.trim().is_empty() {
+        return Err(Error::bad_input("`command` must not be empty; write what `/bin/sh -c` shall run"));
+    }
+    if text.len() > COMMAND_BYTES_MAX {
+        return Err(Error::bad_input(format!("`command` must not be longer than {COMMAND_BYTES_MAX} bytes")));
+    }
+    Ok(text.to_owned())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = value.to_str().ok().filter(visible).filter(|key| (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()));
+    let refused = || {
+        Error::bad_input(format!("`Idempotency-Key` must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters"))
+    };
+    key.map(|key| Some(key.to_owned())).ok_or_else(refused)
+}

@@ -1,0 +1,255 @@
+//! The relay: moves the outbox to the broker.
+//!
+//! One step leases a batch, publishes it, and stores what became of each message. Nothing is locked
+//! while the broker is talked to. A relay that dies in the middle leaves a lease that runs out, and
+//! the next one publishes again: a duplicate is harmless, a loss would not be. A returned message
+//! means that the server's queue is gone; it is declared again, and with the queue everything that
+//! was sent into the old one is sent once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use shared::bus::{Address, Message, Receipt};
+use shared::clock::Time;
+use shared::contract::envelope::{Addressed, Proof};
+use shared::db::Tx;
+use shared::error::{Error, Result, chain};
+use shared::id;
+use shared::rules::backoff::Backoff;
+use shared::rules::invocation::Event;
+use shared::run::Context;
+use shared::store;
+use shared::store::invocation::{Change, Key, Sent};
+use shared::store::outbox::{self, Kind, Leased};
+use shared::store::task::Signed;
+
+/// Rows leased at a time.
+const BATCH_ROWS: usize = 500;
+/// How long a lease holds; longer than any publish may take.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A relay. Any number of them may run.
+#[derive(Clone)]
+pub struct Relay {
+    ctx: Context,
+}
+
+/// What became of a leased row.
+enum Outcome {
+    /// It is done with: published, declared, deleted, or pointless by now.
+    Done,
+    /// The broker has the message.
+    Confirmed,
+    /// The broker has no queue for it.
+    Undeliverable,
+    /// To be tried again.
+    Failed,
+}
+
+impl Relay {
+    /// A relay between the outbox and the broker of `ctx`.
+    pub const fn new(ctx: Context) -> Self {
+        Self { ctx }
+    }
+
+    /// Moves one batch. Returns whether there may be more.
+    pub async fn step(&self) -> Result<bool> {
+        let now = self.ctx.clock.now();
+        let lease = id::random();
+        let rows = outbox::lease(&self.ctx.db, &lease, now, now.plus(LEASE), BATCH_ROWS).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let full = rows.len() == BATCH_ROWS;
+        let outcomes = self.carry_out(&rows, now).await?;
+        self.settle(&lease, rows.into_iter().zip(outcomes).collect()).await?;
+        Ok(full)
+    }
+
+    async fn carry_out(&self, rows: &[Leased], now: Time) -> Result<Vec<Outcome>> {
+        let mut messages = self.compose(rows, now).await?;
+        let mut outcomes = Vec::with_capacity(rows.len());
+        // Queues first: a command must find the queue that was declared before it.
+        for (row, message) in rows.iter().zip(&messages) {
+            outcomes.push(match (row.kind, message) {
+                (Kind::Declare | Kind::Delete, _) => match self.agree(&row.hostname, now).await {
+                    Ok(()) => Outcome::Done,
+                    Err(error) => failed(&error),
+                },
+                (_, None) => Outcome::Done, // expired on the way, or its task is gone
+                (_, Some(_)) => Outcome::Failed,
+            });
+        }
+        self.publish(&mut messages, &mut outcomes).await?;
+        Ok(outcomes)
+    }
+
+    /// The messages of those rows that are worth publishing, each at its row's place.
+    async fn compose(&self, rows: &[Leased], now: Time) -> Result<Vec<Option<Message>>> {
+        let wanted = |row: &&Leased| row.expires_at.is_none_or(|at| now < at);
+        let keys: Vec<Key> = rows.iter().filter(wanted).filter_map(key).collect();
+        let ids: BTreeSet<_> = keys.iter().map(|(task_id, _)| task_id.as_str()).collect();
+        let mut sorted = keys.clone();
+        sorted.sort();
+        let db = &self.ctx.db;
+        let (signed, proofs) = tokio::try_join!(store::task::signed(db, ids), store::invocation::proofs(db, &sorted))?;
+        let signed: BTreeMap<_, _> = signed.into_iter().map(|task| (task.task_id.clone(), task)).collect();
+        let compose = |row: &Leased| {
+            let key = Some(row).filter(wanted).and_then(key)?;
+            message(row, signed.get(&key.0)?, proofs.get(&key)?, now)
+        };
+        Ok(rows.iter().map(compose).collect())
+    }
+
+    /// Publishes, declares the queues of what comes back, and publishes that once more.
+    async fn publish(&self, messages: &mut [Option<Message>], outcomes: &mut [Outcome]) -> Result<()> {
+        for last in [false, true] {
+            let places: Vec<_> = (0..messages.len()).filter(|place| messages[*place].is_some()).collect();
+            if places.is_empty() {
+                return Ok(());
+            }
+            let batch = places.iter().filter_map(|place| messages[*place].clone()).collect();
+            let receipts = self.ctx.bus.publish(batch).await;
+            let mut returned = Vec::new();
+            for (place, receipt) in places.into_iter().zip(receipts) {
+                outcomes[place] = match receipt {
+                    Ok(Receipt::Confirmed) => Outcome::Confirmed,
+                    Ok(Receipt::Returned) if last => Outcome::Undeliverable,
+                    Ok(Receipt::Returned) => {
+                        returned.push(place);
+                        continue;
+                    }
+                    Err(error) => failed(&error),
+                };
+                messages[place] = None;
+            }
+            self.declare_again(&returned, messages, outcomes).await?;
+        }
+        Ok(())
+    }
+
+    /// Declares the queues of returned messages, unless their servers are gone.
+    async fn declare_again(
+        &self,
+        returned: &[usize],
+        messages: &mut [Option<Message>],
+        outcomes: &mut [Outcome],
+    ) -> Result<()> {
+        let hostname = |message: &Option<Message>| match message.as_ref().map(|message| &message.address) {
+            Some(Address::Agent(hostname)) => Some(hostname.clone()),
+            _ => None,
+        };
+        let hostnames: BTreeSet<_> = returned.iter().filter_map(|place| hostname(&messages[*place])).collect();
+        let asked: Vec<_> = hostnames.iter().map(String::as_str).collect();
+        let registered = store::server::registered(&self.ctx.db, &asked).await?;
+        let mut declared = Vec::with_capacity(registered.len());
+        for name in &registered {
+            match self.declare(name, self.ctx.clock.now()).await {
+                Ok(()) => declared.push(name),
+                Err(error) => drop(failed(&error)),
+            }
+        }
+        for place in returned {
+            let Some(name) = hostname(&messages[*place]) else { continue };
+            if declared.contains(&&name) {
+                continue; // to be published once more
+            }
+            outcomes[*place] = if registered.contains(&name) { Outcome::Failed } else { Outcome::Undeliverable };
+            messages[*place] = None;
+        }
+        Ok(())
+    }
+
+    /// Makes a server's queue agree with the roll, whatever was ordered when: a registered server has
+    /// one, any other has none. So an order that is carried out late, or twice, does no harm.
+    async fn agree(&self, hostname: &str, now: Time) -> Result<()> {
+        if store::server::registered(&self.ctx.db, &[hostname]).await?.is_empty() {
+            return self.ctx.bus.delete(hostname).await;
+        }
+        self.declare(hostname, now).await
+    }
+
+    /// Declares a server's queue. What was sent into one that may have been lost is put into the
+    /// outbox first, cancels before commands, so that a crash in between leaves nothing out; the
+    /// agent's journal absorbs what it had already.
+    async fn declare(&self, hostname: &str, now: Time) -> Result<()> {
+        let mut tx = self.ctx.db.begin().await?;
+        let sent = store::invocation::sent_to(&mut tx, hostname).await?;
+        let cancels = sent.iter().filter_map(|sent| entry(sent, hostname, Kind::Cancel, sent.cancel_expires_at()?));
+        let commands = sent.iter().filter_map(|sent| entry(sent, hostname, Kind::Command, sent.command_expires_at()?));
+        let entries: Vec<_> = cancels.chain(commands).filter(|entry| entry.expires_at > Some(now)).collect();
+        outbox::insert_again(&mut tx, &entries, now);
+        tx.commit().await?;
+        self.ctx.bus.declare(hostname).await.map(drop)
+    }
+
+    async fn settle(&self, lease: &str, outcomes: Vec<(Leased, Outcome)>) -> Result<()> {
+        let now = self.ctx.clock.now();
+        let mut tx = self.ctx.db.begin_soft().await?;
+        let mut done = Vec::new();
+        let mut changes = Vec::new();
+        for (row, outcome) in &outcomes {
+            match outcome {
+                Outcome::Failed => give_back(&mut tx, row, lease, now),
+                _ => done.push(row.id.as_str()),
+            }
+            changes.extend(change(row, outcome));
+        }
+        outbox::delete(&mut tx, &done);
+        let failed = |(row, outcome): &(Leased, Outcome)| match outcome {
+            Outcome::Failed if row.kind == Kind::Command => key(row),
+            _ => None,
+        };
+        let mut failures: Vec<_> = outcomes.iter().filter_map(failed).collect();
+        failures.sort();
+        store::invocation::count_attempts(&mut tx, &failures);
+        store::invocation::apply(&mut tx, changes, now).await?;
+        tx.commit().await
+    }
+}
+
+fn failed(error: &Error) -> Outcome {
+    tracing::warn!(cause = chain(error), "the broker did not take a message; trying again");
+    Outcome::Failed
+}
+
+fn entry<'a>(sent: &'a Sent, hostname: &'a str, kind: Kind, expires_at: Time) -> Option<outbox::Entry<'a>> {
+    let (task_id, traceparent) = (Some(sent.task_id.as_str()), Some(sent.traceparent.as_str()));
+    Some(outbox::Entry { kind, task_id, hostname, traceparent, expires_at: Some(expires_at) })
+}
+
+fn key(row: &Leased) -> Option<Key> {
+    row.task_id.clone().map(|task_id| (task_id, row.hostname.clone()))
+}
+
+fn give_back(tx: &mut Tx, row: &Leased, lease: &str, now: Time) {
+    let failures = u32::try_from(row.attempts).unwrap_or(u32::MAX);
+    outbox::retry(tx, &row.id, lease, now.plus(Backoff::WORK.wait(failures)));
+}
+
+fn change(row: &Leased, outcome: &Outcome) -> Option<Change> {
+    let (event, reason) = match outcome {
+        Outcome::Confirmed if row.kind == Kind::Command => (Event::Confirmed, None),
+        Outcome::Undeliverable if row.kind == Kind::Command => {
+            (Event::Returned, Some("the server has no queue".to_owned()))
+        }
+        _ => return None,
+    };
+    Some(Change { key: key(row)?, event, reason })
+}
+
+fn message(row: &Leased, task: &Signed, proof: &Proof, now: Time) -> Option<Message> {
+    let envelope = match row.kind {
+        Kind::Command => &task.envelope,
+        Kind::Cancel => task.cancel_envelope.as_ref()?,
+        Kind::Declare | Kind::Delete => return None,
+    };
+    let addressed = Addressed { envelope: RawValue::from_string(envelope.clone()).ok()?, proof: proof.clone() };
+    Some(Message {
+        address: Address::Agent(row.hostname.clone()),
+        body: serde_json::to_vec(&addressed).ok()?,
+        traceparent: row.traceparent.clone(),
+        ttl: row.expires_at.map(|at| now.until(at).max(Duration::from_millis(1))),
+    })
+}

@@ -1,0 +1,54 @@
+//! The watchdog: gives an invocation that nobody reports on its terminal state.
+//!
+//! Each open invocation carries the time at which it must be decided, so one step is one indexed
+//! read and one transaction. What it says is provisional: a signed result, however late, overrules
+//! it. Any number of watchdogs may run, since a second verdict changes nothing.
+
+use shared::error::Result;
+use shared::rules::invocation::{Event, verdict};
+use shared::run::Context;
+use shared::store;
+use shared::store::invocation::Change;
+
+/// Invocations decided at a time.
+const BATCH_ROWS: usize = 500;
+
+/// A watchdog.
+#[derive(Clone)]
+pub struct Watchdog {
+    ctx: Context,
+}
+
+impl Watchdog {
+    /// A watchdog over the invocations of `ctx`.
+    pub const fn new(ctx: Context) -> Self {
+        Self { ctx }
+    }
+
+    /// Decides one batch. Returns whether there may be more.
+    pub async fn step(&self) -> Result<bool> {
+        let now = self.ctx.clock.now();
+        let due = store::invocation::due(&self.ctx.db, now, BATCH_ROWS).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let full = due.len() == BATCH_ROWS;
+        let mut tx = self.ctx.db.begin().await?;
+        let locked = store::invocation::lock(&mut tx, due.clone()).await?;
+        // A report may have come in between, and with it more time.
+        let changes = due.into_iter().filter(|key| locked.is_due(key, now)).filter_map(|key| {
+            let event = verdict(locked.status(&key)?)?;
+            Some(Change { key, event, reason: Some(reason(event).to_owned()) })
+        });
+        store::invocation::advance(&mut tx, &locked, changes, now).await?;
+        tx.commit().await?;
+        Ok(full)
+    }
+}
+
+fn reason(event: Event) -> &'static str {
+    match event {
+        Event::Overdue => "it had begun, and no result came in time",
+        _ => "its time was over before its server reported",
+    }
+}

@@ -1,0 +1,226 @@
+//! A SQLite file, with one connection that writes and a few that read (WAL lets them go on at the
+//! same time). One writer is not a limit but a fact of SQLite; waiting for it here is fair and needs
+//! no polling. The plane's database, the in-process bus and an agent's journal are each such a file.
+//!
+//! Every call of a statement is a trip to the connection's own thread and back, and on a quiet machine
+//! the two wake-ups of a trip cost more than most statements. So what belongs together travels
+//! together: see [`LiteTx::later`].
+
+mod connections;
+mod tx;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::query::{Query, QueryAs};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, FromRow, QueryBuilder, Sqlite};
+
+use self::connections::{Reader, Readers, Writer, WriterGuard};
+pub use self::tx::LiteTx;
+use crate::error::{Error, Result};
+
+/// Connections that read.
+const READERS: u32 = 4;
+/// How long a statement waits for another process's lock on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows that the reading thread may be ahead of us.
+const ROWS_AHEAD: usize = 512;
+/// Longer texts are not kept prepared (they have many rows, and rarely as many again), and nothing is
+/// added to them.
+const PREPARED_BYTES_MAX: usize = 4 * 1024;
+/// What makes a commit reach the disk.
+const HARD: &str = "pragma synchronous = full; ";
+/// What makes a commit survive the process, though perhaps not a power cut.
+const SOFT: &str = "pragma synchronous = normal; ";
+
+/// A SQLite file.
+#[derive(Clone, Debug)]
+pub struct Lite {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+impl Lite {
+    /// Opens the file, making it when it is missing.
+    ///
+    /// # Errors
+    /// A sentence that names the file: it cannot be read or written, or is no SQLite database.
+    pub async fn open(path: &Path) -> Result<Self> {
+        Self::with_readers(path, READERS).await
+    }
+
+    /// Opens a file that one task at a time uses, such as a journal.
+    pub async fn open_small(path: &Path) -> Result<Self> {
+        Self::with_readers(path, 1).await
+    }
+
+    async fn with_readers(path: &Path, readers: u32) -> Result<Self> {
+        make_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(ROWS_AHEAD)
+            .disable_statement_logging();
+        let explain = |error: sqlx::Error| unusable(path, error);
+        let mut connection = options.connect().await.map_err(explain)?;
+        // A file that is no database says so only when it is read.
+        sqlx::query("select count(*) from sqlite_schema").execute(&mut connection).await.map_err(explain)?;
+        let readers = Arc::new(Readers::new(options.read_only(true), readers));
+        Ok(Self { writer: Writer::new(connection), readers })
+    }
+
+    /// Opens a transaction whose commit reaches the disk.
+    pub async fn begin(&self) -> Result<LiteTx> {
+        Ok(LiteTx::new(self.writer.lock().await?, HARD))
+    }
+
+    /// Opens a transaction whose commit survives the process, though perhaps not a power cut.
+    pub async fn begin_soft(&self) -> Result<LiteTx> {
+        Ok(LiteTx::new(self.writer.lock().await?, SOFT))
+    }
+
+    /// Runs one statement, a transaction of its own, that reaches the disk.
+    pub async fn write(&self, statement: impl FnOnce(&mut QueryBuilder<Sqlite>) + Send) -> Result<()> {
+        self.trip(HARD, statement).await
+    }
+
+    /// The same for a statement that must survive the process, though perhaps not a power cut.
+    pub async fn write_soft(&self, statement: impl FnOnce(&mut QueryBuilder<Sqlite>) + Send) -> Result<()> {
+        self.trip(SOFT, statement).await
+    }
+
+    /// A statement like that of [`Lite::write_soft`], and the rows of a query that sees what it did.
+    pub async fn write_soft_then<T>(
+        &self,
+        statement: impl FnOnce(&mut QueryBuilder<Sqlite>) + Send,
+        then: impl FnOnce(&mut QueryBuilder<Sqlite>) + Send,
+    ) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let mut query = QueryBuilder::new(SOFT);
+        statement(&mut query);
+        query.push("; ");
+        then(&mut query);
+        let mut writer = self.writer.lock().await?;
+        Ok(built_as(&mut query).fetch_all(writer.connection()?).await?)
+    }
+
+    async fn trip(&self, mode: &'static str, statement: impl FnOnce(&mut QueryBuilder<Sqlite>)) -> Result<()> {
+        let mut query = QueryBuilder::new(mode);
+        statement(&mut query);
+        // How many rows it changed is not to be had: the count includes what the pragma found.
+        let mut writer = self.writer.lock().await?;
+        built(&mut query).execute(writer.connection()?).await?;
+        Ok(())
+    }
+
+    /// A connection for reading.
+    pub async fn reader(&self) -> sqlx::Result<Reader> {
+        Readers::take(&self.readers).await
+    }
+
+    /// The one connection for writing; for migrations.
+    pub(super) async fn writer(&self) -> sqlx::Result<WriterGuard> {
+        self.writer.lock().await
+    }
+
+    /// Whether it is being closed, or is closed.
+    pub fn is_closed(&self) -> bool {
+        self.readers.is_closed()
+    }
+
+    /// Closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Makes the file for its owner alone; SQLite gives the files beside it the same mode.
+fn make_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::unavailable(format!("{} cannot be made: {error}", path.display())).because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_short(query: &QueryBuilder<Sqlite>) -> bool {
+    query.sql().as_str().len() <= PREPARED_BYTES_MAX
+}
+
+/// What was built, kept prepared for the next time unless it is long.
+fn built(query: &mut QueryBuilder<Sqlite>) -> Query<'_, Sqlite, SqliteArguments> {
+    let short = is_short(query);
+    query.build().persistent(short)
+}
+
+/// The same for a query with rows.
+fn built_as<T: for<'r> FromRow<'r, SqliteRow>>(
+    query: &mut QueryBuilder<Sqlite>,
+) -> QueryAs<'_, Sqlite, T, SqliteArguments> {
+    let short = is_short(query);
+    query.build_query_as().persistent(short)
+}
+
+fn unusable(path: &Path, error: sqlx::Error) -> Error {
+    let path = path.display();
+    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    Error::unavailable(match code.as_deref() {
+        Some("26" | "11") => format!("{path} is damaged or is not a Muster database; move it away or restore a backup"),
+        Some("14") => format!("{path} cannot be opened; check that its folder exists and that you may write there"),
+        Some("8") => format!("{path} is read-only; make it and its folder writable"),
+        _ => format!("{path} cannot be used as a database: {error}"),
+    })
+    .because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A COMMIT that fails must cost its own transaction and no other.
+    #[tokio::test]
+    async fn a_failed_commit_does_not_stop_all_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Lite::open(&folder.path().join("x.db")).await.unwrap();
+        let mut tx = lite.begin().await.unwrap();
+        sqlx::query("create table a (id integer primary key)").execute(tx.connection().await.unwrap()).await.unwrap();
+        let b = "create table b (a integer references a (id) deferrable initially deferred)";
+        sqlx::query(b).execute(tx.connection().await.unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = lite.begin().await.unwrap();
+        sqlx::query("insert into b (a) values (7)").execute(tx.connection().await.unwrap()).await.unwrap();
+        assert!(tx.commit().await.is_err(), "there is no such row in `a`");
+        let mut tx = lite.begin().await.unwrap();
+        sqlx::query("insert into a (id) values (1)").execute(tx.connection().await.unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+        lite.write(|query| _ = query.push("insert into a (id) values (2)")).await.unwrap();
+        let (rows,): (i64,) = sqlx::query_as("select count(*) from a")
+            .fetch_one(lite.reader().await.unwrap().connection().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(rows, 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Lite::open(&folder.path().join("x.db")).await.unwrap();
+        lite.write(|query| _ = query.push("create table a (id integer)")).await.unwrap();
+        for name in ["x.db", "x.db-wal", "x.db-shm"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The API from the other side, for the command line and for agents that enrol.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::contract::task::Problem;
+use crate::error::{Error, Kind, Result};
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the answer may be silent.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The header under which a repeated request counts once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A client of one control plane. Its `Debug` does not show the token.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    authorization: Option<HeaderValue>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of the control plane at `url`.
+    ///
+    /// # Errors
+    /// Bad input when `url` is no `http` or `https` address, or the token cannot stand in a header.
+    pub fn new(url: &str, token: Option<String>) -> Result<Self> {
+        let base = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = base.ok_or_else(|| {
+            Error::bad_input(format!(
+                "`{url}` is not an address of a control plane; write it like http://127.0.0.1:8080"
+            ))
+        })?;
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .redirect(Policy::none()) // the API has none, and a token must not follow one
+            .no_proxy();
+        if base.scheme() == "http" {
+            // Else a machine without CA certificates could not even speak to a plane of its own.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|error| {
+            Error::unavailable("TLS cannot be set up; check that this machine has CA certificates").because(error)
+        })?;
+        Ok(Self { http, base, authorization: token.as_deref().map(bearer).transpose()? })
+    }
+
+    /// Reads something.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.read(self.request(Method::GET, path)).await
+    }
+
+    /// Reads something with a query, like `[("limit", "20")]`. A path never holds one: its `?` would
+    /// be encoded.
+    pub async fn get_with<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.read(self.request_to(Method::GET, url)).await
+    }
+
+    /// Posts a body that counts once however often it is sent under the same `Idempotency-Key`.
+    pub async fn post_once<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, key: &str) -> Result<T> {
+        self.read(self.request(Method::POST, path).header(IDEMPOTENCY_KEY, key).json(body)).await
+    }
+
+    /// Sends a body and reads the answer.
+    pub async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &impl Serialize) -> Result<T> {
+        self.read(self.request(method, path).json(body)).await
+    }
+
+    /// Does something that has no answer.
+    pub async fn act(&self, method: Method, path: &str) -> Result<()> {
+        self.answer(self.request(method, path)).await.map(drop)
+    }
+
+    /// Does something without a body and reads the answer.
+    pub async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T> {
+        self.read(self.request(method, path)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_to(method, self.url(path))
+    }
+
+    fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+
+    /// A path of the API below the base, which may have a path of its own behind a proxy.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(None);
+        url
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let body = self.answer(request).await?.bytes().await;
+        let body = body.map_err(|error| {
+            Error::unavailable(format!("the answer of {} broke off; ask again", self.base)).because(error)
+        })?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let detail = format!("what answers at {} does not speak Muster's API; check the address", self.base);
+            Error::unavailable(detail).because(error)
+        })
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| {
+            let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
+            Error::unavailable(format!("{} {what}; check the address and that the control plane runs", self.base))
+                .because(error)
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem = response.json::<Problem>().await;
+        let detail = problem.map_or_else(|_| format!("{} answered with {status}", self.base), |problem| problem.detail);
+        Err(Error::new(kind(status), detail))
+    }
+}
+
+/// Marked sensitive, so that no `Debug` and no log shows it.
+fn bearer(token: &str) -> Result<HeaderValue> {
+    let refused = |_| Error::bad_input("the token holds characters that no token has; check it for a stray line break");
+    let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(refused)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// What a status tells a caller: whether to change the request, or to try again later.
+fn kind(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::UNAUTHORIZED => Kind::Unauthorized,
+        StatusCode::FORBIDDEN => Kind::Forbidden,
+        StatusCode::NOT_FOUND => Kind::NotFound,
+        StatusCode::CONFLICT => Kind::Conflict,
+        StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::UnsupportedMedia,
+        StatusCode::INTERNAL_SERVER_ERROR => Kind::Internal,
+        StatusCode::GATEWAY_TIMEOUT => Kind::Timeout,
+        status if status.is_client_error() => Kind::BadInput,
+        _ => Kind::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Client {
+        Client::new(url, Some("secret".to_owned())).unwrap()
+    }
+
+    #[test]
+    fn paths_and_queries_stay_apart() {
+        for (base, expected) in [
+            ("http://h:1", "http://h:1/api/tasks"),
+            ("http://h:1/", "http://h:1/api/tasks"),
+            ("https://h/muster/?x=1", "https://h/muster/api/tasks"),
+        ] {
+            assert_eq!(client(base).url("/api/tasks").as_str(), expected);
+        }
+        assert_eq!(client("http://h").url("/api/a?b").as_str(), "http://h/api/a%3Fb");
+    }
+
+    #[test]
+    fn the_token_is_never_shown() {
+        assert!(!format!("{:?}", client("http://h")).contains("secret"));
+        assert!(!format!("{:?}", client("http://h").request(Method::GET, "/")).contains("secret"));
+        assert!(Client::new("http://h", Some("a\nb".to_owned())).is_err());
+    }
+
+    #[test]
+    fn only_trouble_that_may_pass_is_unavailable() {
+        for (status, expected) in [
+            (400, Kind::BadInput),
+            (405, Kind::BadInput),
+            (413, Kind::TooLarge),
+            (422, Kind::BadInput),
+            (500, Kind::Internal),
+            (502, Kind::Unavailable),
+            (503, Kind::Unavailable),
+        ] {
+            assert_eq!(kind(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+        }
+    }
+}

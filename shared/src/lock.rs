@@ -1,0 +1,45 @@
+//! One process a folder: two planes on one database would hand out the same messages, and two agents
+//! on one journal would take each other's commands for leftovers of a crash.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Held while a process uses a folder; the system lets go of it when the process ends, however it does.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Lock {
+    /// Takes `folder` for this process, as `what`: the name of the lock's file there.
+    pub fn take(folder: &Path, what: &str) -> Result<Self> {
+        let shown = folder.display();
+        let unusable = |error: std::io::Error| {
+            Error::unavailable(format!("the folder {shown} cannot be used: {error}")).because(error)
+        };
+        let file =
+            File::options().create(true).truncate(false).write(true).open(folder.join(what)).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::unavailable(format!(
+                "another Muster process uses the folder {shown} already; stop it or choose another folder"
+            ))),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path(), "lock").unwrap();
+        assert!(Lock::take(folder.path(), "lock").is_err());
+        assert!(Lock::take(folder.path(), "other").is_ok());
+        drop(first);
+        assert!(Lock::take(folder.path(), "lock").is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! Chores: background work that is an idempotent function without input, run by a clock and by a
+//! bell. The bell carries no data and may be missed; the table that the chore reads is the truth,
+//! and the clock comes round. So there is one way of working, whatever rang.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result, chain};
+use crate::rules::backoff::Backoff;
+
+/// Rung to say "there may be something to do". Ringing twice is ringing once.
+#[derive(Clone, Debug, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// Rings.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What a chore does; returns whether there is more to do at once.
+pub type Work = Arc<dyn Fn() -> BoxFuture<'static, Result<bool>> + Send + Sync>;
+
+/// Background work.
+#[derive(Clone)]
+pub struct Chore {
+    /// Its name in logs.
+    pub name: &'static str,
+    /// How often it is done without being rung for.
+    pub every: Duration,
+    /// What rings for it.
+    pub bell: Bell,
+    /// What it does.
+    pub work: Work,
+}
+
+impl Chore {
+    /// Does it by clock and bell until `stop`. A failure, be it a panic, is logged and tried again with
+    /// back-off.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let done = AssertUnwindSafe((self.work)()).catch_unwind().await;
+            let pause = match done.unwrap_or_else(|_| Err(Error::internal("it panicked"))) {
+                Ok(true) => continue,
+                Ok(false) => {
+                    failures = 0;
+                    self.every
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(chore = self.name, cause = chain(&error), "a chore failed; trying again");
+                    Backoff::WORK.wait(failures)
+                }
+            };
+            let rung = async {
+                // After a failure the bell must not defeat the back-off.
+                if failures == 0 { self.bell.0.notified().await } else { std::future::pending().await }
+            };
+            stop.run_until_cancelled(async {
+                tokio::select! { () = rung => (), () = tokio::time::sleep(pause) => () }
+            })
+            .await;
+        }
+    }
+}

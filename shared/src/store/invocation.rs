@@ -1,0 +1,392 @@
+//! Invocations: one task on one server. A state is changed only by [`advance`], which takes the
+//! rows that [`lock`] read in the same transaction, asks the state machine, and moves the task's
+//! counts along. Rows are locked in key order and each task is updated once, in order of its id, so
+//! batches of reports neither deadlock nor let a count drift.
+
+use std::collections::BTreeMap;
+
+use sqlx::QueryBuilder;
+
+use super::task::{self, Facts};
+use crate::clock::Time;
+use crate::contract::envelope::Proof;
+use crate::contract::task::Invocation;
+use crate::db::{Db, Tx, row};
+use crate::error::{Error, Result};
+use crate::rules::invocation::{Event, Status, Times, next};
+use crate::rules::limits::{INSERT_ROWS, VALIDITY_MAX};
+use crate::rules::task::Counts;
+use crate::{later, on, read, rows, run};
+
+/// A task and a server.
+pub type Key = (String, String);
+
+/// Adds the queued invocations of a task, with each server's inclusion proof.
+pub fn insert(tx: &mut Tx, task_id: &str, times: Times, rows: &[(&str, Proof)], now: Time) {
+    let due = times.due(Status::Queued, now).map(|due| due.0);
+    for chunk in rows.chunks(INSERT_ROWS) {
+        later!(tx, query => {
+            query.push("insert into invocations (task_id, hostname, status, due_at, proof, queued_at) ");
+            query.push_values(chunk, |mut row, (hostname, proof)| {
+                row.push_bind(task_id).push_bind(*hostname).push_bind(Status::Queued.as_str()).push_bind(due)
+                    .push_bind(pack(proof)).push_bind(now.0);
+            });
+        });
+    }
+}
+
+/// A proof as it is stored: its index in 8 bytes, then its hashes in 32 each.
+fn pack(proof: &Proof) -> Vec<u8> {
+    let mut bytes = proof.index.to_be_bytes().to_vec();
+    for hash in &proof.hashes {
+        bytes.extend(hex::decode(hash).unwrap_or_default()); // our own tree wrote them
+    }
+    bytes
+}
+
+fn unpack(bytes: &[u8]) -> Result<Proof> {
+    let broken = || super::inconsistent("invocations", "proof", &hex::encode(bytes));
+    let (index, hashes) = bytes.split_first_chunk::<8>().ok_or_else(broken)?;
+    if hashes.len() % 32 != 0 {
+        return Err(broken());
+    }
+    Ok(Proof { index: u64::from_be_bytes(*index), hashes: hashes.chunks(32).map(hex::encode).collect() })
+}
+
+row! {
+    #[derive(Debug)]
+    struct Row {
+        task_id: String,
+        hostname: String,
+        status: String,
+        reason: Option<String>,
+        attempts: i64,
+        queued_at: i64,
+        sent_at: Option<i64>,
+        accepted_at: Option<i64>,
+        running_at: Option<i64>,
+        provisional_status: Option<String>,
+        provisional_at: Option<i64>,
+        finished_at: Option<i64>,
+        exit_code: Option<i32>,
+    }
+}
+
+impl Row {
+    fn shown(self, deadline: Time) -> Result<Invocation> {
+        Ok(Invocation {
+            status: status(&self.status)?,
+            provisional_status: self.provisional_status.as_deref().map(status).transpose()?,
+            task_id: self.task_id,
+            hostname: self.hostname,
+            reason: self.reason,
+            exit_code: self.exit_code,
+            deadline,
+            attempts: self.attempts,
+            queued_at: Time(self.queued_at),
+            sent_at: self.sent_at.map(Time),
+            accepted_at: self.accepted_at.map(Time),
+            running_at: self.running_at.map(Time),
+            provisional_at: self.provisional_at.map(Time),
+            finished_at: self.finished_at.map(Time),
+        })
+    }
+}
+
+fn status(text: &str) -> Result<Status> {
+    Status::parse(text).ok_or_else(|| super::inconsistent("invocations", "status", text))
+}
+
+/// A task's invocations by hostname, those after `after`; `deadline` is the task's.
+pub async fn page(db: &Db, task_id: &str, deadline: Time, after: &str, limit: usize) -> Result<Vec<Invocation>> {
+    let rows: Vec<Row> = read!(db, c => sqlx::query_as(
+        "select i.task_id, i.hostname, i.status, i.reason, i.attempts, i.queued_at, i.sent_at, i.accepted_at, i.running_at,
+                i.provisional_status, i.provisional_at, i.finished_at, r.exit_code
+         from invocations i left join results r on r.task_id = i.task_id and r.hostname = i.hostname
+         where i.task_id = ? and i.hostname > ? order by i.hostname limit ?")
+        .bind(task_id).bind(after).bind(limit as i64).fetch_all(c).await)?;
+    rows.into_iter().map(|row| row.shown(deadline)).collect()
+}
+
+/// The proofs of these invocations.
+pub async fn proofs(db: &Db, keys: &[Key]) -> Result<BTreeMap<Key, Proof>> {
+    let mut found = BTreeMap::new();
+    for chunk in keys.chunks(INSERT_ROWS) {
+        let rows: Vec<(String, String, Vec<u8>)> = read!(db, c => {
+            let mut query = QueryBuilder::new("select task_id, hostname, proof from invocations where ");
+            any_of(&mut query, chunk);
+            query.build_query_as().fetch_all(c).await
+        })?;
+        for (task_id, hostname, proof) in rows {
+            found.insert((task_id, hostname), unpack(&proof)?);
+        }
+    }
+    Ok(found)
+}
+
+/// `(task_id = ? and hostname in (…)) or …`: what every database finds by the primary key.
+fn any_of<DB>(query: &mut QueryBuilder<DB>, keys: &[Key])
+where
+    DB: sqlx::Database,
+    String: sqlx::Type<DB> + for<'q> sqlx::Encode<'q, DB>,
+{
+    for (place, run) in keys.chunk_by(|one, other| one.0 == other.0).enumerate() {
+        query.push(if place == 0 { "(task_id = " } else { " or (task_id = " });
+        query.push_bind(run[0].0.clone()).push(" and hostname in (");
+        let mut list = query.separated(", ");
+        for (_, hostname) in run {
+            list.push_bind(hostname.clone());
+        }
+        query.push("))");
+    }
+}
+
+/// Invocations as they stand, with what never changes about their tasks, for [`advance`] in the same
+/// transaction.
+#[derive(Debug, Default)]
+pub struct Locked {
+    rows: BTreeMap<Key, (Status, Option<Time>)>,
+    facts: BTreeMap<String, Facts>,
+}
+
+impl Locked {
+    /// Where an invocation stands; `None` when there is none.
+    pub fn status(&self, key: &Key) -> Option<Status> {
+        self.rows.get(key).map(|(status, _)| *status)
+    }
+
+    /// Whether the watchdog has to decide it by now.
+    pub fn is_due(&self, key: &Key, now: Time) -> bool {
+        self.rows.get(key).and_then(|(_, due)| *due).is_some_and(|due| due < now)
+    }
+
+    /// What never changes about the task of a locked invocation.
+    pub fn facts(&self, task_id: &str) -> Option<&Facts> {
+        self.facts.get(task_id)
+    }
+}
+
+type LockedRow = (String, String, String, Option<i64>, String, i64, i64);
+
+/// Reads and locks those of the invocations that exist.
+pub async fn lock(tx: &mut Tx, mut keys: Vec<Key>) -> Result<Locked> {
+    keys.sort();
+    keys.dedup();
+    let mut locked = Locked::default();
+    for chunk in keys.chunks(INSERT_ROWS) {
+        // SQLite's transaction has locked the whole file already.
+        let rows: Vec<LockedRow> = rows!(&mut *tx, query => {
+            query.push(
+                "select task_id, hostname, status, due_at, command_digest, timeout, expires_at
+                 from invocations join tasks using (task_id) where ",
+            );
+            any_of(query, chunk);
+        })?;
+        for (task_id, hostname, text, due_at, digest, timeout, expires_at) in rows {
+            locked.facts.entry(task_id.clone()).or_insert_with(|| Facts::new(digest, timeout, expires_at));
+            locked.rows.insert((task_id, hostname), (status(&text)?, due_at.map(Time)));
+        }
+    }
+    Ok(locked)
+}
+
+/// Something that happened to an invocation, with a reason where the state alone does not say why.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which one.
+    pub key: Key,
+    /// What happened.
+    pub event: Event,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Rows that change alike, and so change in one statement.
+type Group = (String, Status, Status, Option<String>);
+
+/// Lets the state machine take `changes` in their order, stores what came of it and moves the
+/// counts. Returns how many invocations changed.
+pub async fn advance(
+    tx: &mut Tx,
+    locked: &Locked,
+    changes: impl IntoIterator<Item = Change>,
+    now: Time,
+) -> Result<usize> {
+    let groups = fold(locked, changes);
+    let mut deltas: BTreeMap<&str, Counts> = BTreeMap::new();
+    let mut changed = 0;
+    for ((task_id, from, to, reason), hostnames) in &groups {
+        let times = locked.facts(task_id).ok_or_else(|| Error::internal("an invocation without its task"))?.times();
+        store(tx, task_id, (*from, *to), reason.as_deref(), hostnames, (times, now)).await?;
+        let delta = deltas.entry(task_id).or_default();
+        hostnames.iter().for_each(|_| delta.shift(*from, *to));
+        changed += hostnames.len();
+    }
+    for (task_id, delta) in deltas {
+        task::shift(tx, task_id, &delta);
+    }
+    Ok(changed)
+}
+
+/// [`lock`] and [`advance`] in one, for changes that need no look at the rows before.
+pub async fn apply(tx: &mut Tx, changes: Vec<Change>, now: Time) -> Result<usize> {
+    let locked = lock(tx, changes.iter().map(|change| change.key.clone()).collect()).await?;
+    advance(tx, &locked, changes, now).await
+}
+
+fn fold(locked: &Locked, changes: impl IntoIterator<Item = Change>) -> BTreeMap<Group, Vec<String>> {
+    let mut folded: BTreeMap<Key, (Status, Option<String>)> = BTreeMap::new();
+    for change in changes {
+        let Some(before) = locked.status(&change.key) else { continue };
+        let at = folded.get(&change.key).map_or(before, |(status, _)| *status);
+        if let Some(to) = next(at, change.event) {
+            folded.insert(change.key, (to, change.reason));
+        }
+    }
+    let mut groups: BTreeMap<Group, Vec<String>> = BTreeMap::new();
+    for ((task_id, hostname), (to, reason)) in folded {
+        let key = (task_id, hostname);
+        let Some(from) = locked.status(&key) else { continue };
+        groups.entry((key.0, from, to, reason)).or_default().push(key.1);
+    }
+    groups
+}
+
+async fn store(
+    tx: &mut Tx,
+    task_id: &str,
+    (from, to): (Status, Status),
+    reason: Option<&str>,
+    hostnames: &[String],
+    (times, now): (Times, Time),
+) -> Result<()> {
+    let at = |wanted: bool| wanted.then_some(now.0);
+    for chunk in hostnames.chunks(INSERT_ROWS) {
+        let moved = run!(&mut *tx, query => {
+            query.push("update invocations set status = ").push_bind(to.as_str());
+            query.push(", reason = ").push_bind(reason);
+            query.push(", due_at = ").push_bind(times.due(to, now).map(|due| due.0));
+            query.push(", sent_at = coalesce(sent_at, ").push_bind(at(to == Status::Sent));
+            query.push("), accepted_at = coalesce(accepted_at, ").push_bind(at(to == Status::Accepted));
+            query.push("), running_at = coalesce(running_at, ").push_bind(at(to == Status::Running));
+            query.push("), provisional_status = coalesce(provisional_status, ")
+                .push_bind(to.is_provisional().then_some(to.as_str()));
+            query.push("), provisional_at = coalesce(provisional_at, ").push_bind(at(to.is_provisional()));
+            query.push("), finished_at = ").push_bind(at(!to.is_open()));
+            query.push(" where task_id = ").push_bind(task_id);
+            query.push(" and status = ").push_bind(from.as_str());
+            query.push(" and hostname in (");
+            let mut list = query.separated(", ");
+            for hostname in chunk {
+                list.push_bind(hostname);
+            }
+            query.push(")");
+        })?;
+        if moved != chunk.len() as u64 {
+            return Err(Error::internal(format!(
+                "{} invocations of {task_id} should have moved, {moved} did",
+                chunk.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Up to `limit` invocations that the watchdog has to decide.
+pub async fn due(db: &Db, now: Time, limit: usize) -> Result<Vec<Key>> {
+    Ok(
+        read!(db, c => sqlx::query_as("select task_id, hostname from invocations where due_at < ? order by due_at limit ?")
+        .bind(now.0).bind(limit as i64).fetch_all(c).await)?,
+    )
+}
+
+row! {
+    /// What was sent to a server, and may have been lost with its queue.
+    #[derive(Clone, Debug)]
+    pub struct Sent {
+        /// The task.
+        pub task_id: String,
+        /// The span that made it.
+        pub traceparent: String,
+        status: String,
+        timeout: i64,
+        expires_at: i64,
+        cancel_requested_at: Option<i64>,
+    }
+}
+
+impl Sent {
+    /// Until when its command is worth sending; `None` when the agent has it already.
+    pub fn command_expires_at(&self) -> Option<Time> {
+        (self.status == Status::Sent.as_str()).then_some(Time(self.expires_at))
+    }
+
+    /// Until when its cancel is worth sending; `None` when nobody asked for one.
+    pub fn cancel_expires_at(&self) -> Option<Time> {
+        let deadline = Facts::new(String::new(), self.timeout, self.expires_at).times().deadline();
+        self.cancel_requested_at.map(|at| deadline.min(Time(at).plus(VALIDITY_MAX)))
+    }
+}
+
+/// What was sent to a server and has no end yet.
+pub async fn sent_to(tx: &mut Tx, hostname: &str) -> Result<Vec<Sent>> {
+    Ok(on!(tx, c => sqlx::query_as(
+        "select t.task_id, t.traceparent, i.status, t.timeout, t.expires_at, t.cancel_requested_at
+         from invocations i join tasks t on t.task_id = i.task_id
+         where i.hostname = ? and i.status in ('sent', 'accepted', 'running', 'expired', 'lost')")
+        .bind(hostname).fetch_all(c).await)?)
+}
+
+/// The servers that may still have to do with a task: no end is known, or it is only guessed.
+pub async fn unfinished_hosts(tx: &mut Tx, task_id: &str) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(
+        "select hostname from invocations where task_id = ?
+         and status in ('queued', 'sent', 'accepted', 'running', 'expired', 'lost') order by hostname")
+        .bind(task_id).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(hostname,)| hostname).collect())
+}
+
+/// Notes that sending these was tried in vain once more.
+pub fn count_attempts(tx: &mut Tx, keys: &[Key]) {
+    for chunk in keys.chunks(INSERT_ROWS) {
+        later!(&mut *tx, query => {
+            query.push("update invocations set attempts = attempts + 1 where ");
+            any_of(query, chunk);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_are_stored_and_read_back() {
+        let proof = Proof { index: 7, hashes: vec!["ab".repeat(32), "01".repeat(32)] };
+        assert_eq!(unpack(&pack(&proof)).unwrap(), proof);
+        assert!(unpack(b"short").is_err());
+        assert!(unpack(&[0; 20]).is_err());
+    }
+
+    #[test]
+    fn events_of_one_batch_are_folded() {
+        let key = |host: &str| ("t".to_owned(), host.to_owned());
+        let rows = BTreeMap::from([(key("a"), (Status::Sent, None)), (key("b"), (Status::Sent, None))]);
+        let locked = Locked { rows, facts: BTreeMap::new() };
+        let change = |host: &str, event| Change { key: key(host), event, reason: None };
+        let groups = fold(
+            &locked,
+            [
+                change("a", Event::Running),
+                change("a", Event::Accepted),
+                change("b", Event::Running),
+                change("nobody", Event::Running),
+            ],
+        );
+        let expected = BTreeMap::from([(
+            ("t".to_owned(), Status::Sent, Status::Running, None),
+            vec!["a".to_owned(), "b".to_owned()],
+        )]);
+        assert_eq!(groups, expected);
+    }
+}

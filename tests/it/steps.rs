@@ -1,0 +1,380 @@
+//! The pipeline step by step, on a clock that stands still: the relay, the watchdog and the ingestor
+//! take their steps when the test says so, and the agent is the test itself.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use shared::bus::{Address, Bus, Delivery, LocalBus, Message, Receipt, Verdict, consume, topology};
+use shared::clock::{Clock, Time};
+use shared::contract::key::Algorithm;
+use shared::contract::server::NewServer;
+use shared::contract::signed::{EventReport, Kind, PLANE, Progress, ResultReport};
+use shared::db::{Db, Lite};
+use shared::rules::invocation::Ending;
+use shared::run::{Bell, Context};
+use shared::sign::{Envelope, Inbound, KeyState, SigningKey, TrustedKey, inbound};
+use shared::store;
+use tasks::{Relay, Watchdog};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// When each test begins.
+const START: Time = Time(1_700_000_000_000);
+
+/// The plane's key and that of the server `a`.
+pub fn keys() -> &'static [SigningKey; 2] {
+    static KEYS: OnceLock<[SigningKey; 2]> = OnceLock::new();
+    KEYS.get_or_init(|| [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()])
+}
+
+fn copy(key: &SigningKey) -> SigningKey {
+    SigningKey::from_pem(&key.to_pem().unwrap()).unwrap()
+}
+
+/// The plane's parts, at rest.
+pub struct Parts {
+    pub ctx: Context,
+    routes: Router,
+    pub folder: TempDir,
+}
+
+impl Parts {
+    /// With the server `a`, its key and its queue.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Lite::open(&folder.path().join("muster.db")).await.unwrap();
+        let db = Db::Lite(lite.clone());
+        db.migrate().await.unwrap();
+        let clock = Clock::manual(START);
+        let bus = Bus::Local(LocalBus::open(lite, clock.clone()).await.unwrap());
+        let ctx = Context { db, bus, clock, bell: Bell::default() };
+        let routes = tasks::service(ctx.clone(), Arc::new(copy(&keys()[0]))).await.unwrap().routes;
+        let mut tx = ctx.db.begin().await.unwrap();
+        let server = NewServer { hostname: "a".into(), ip: None, group: None };
+        store::server::insert(&mut tx, &server, START).await.unwrap();
+        store::key::put(&mut tx, "a", keys()[1].public(), None, START).await.unwrap();
+        tx.commit().await.unwrap();
+        ctx.bus.declare("a").await.unwrap();
+        Self { ctx, routes, folder }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let response = self.routes.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    pub async fn send(&self) -> String {
+        let task = self.call("POST", "/api/commands", json!({ "target_type": "all", "command": "true" })).await;
+        task["task_id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn relay(&self) {
+        Relay::new(self.ctx.clone()).step().await.unwrap();
+    }
+
+    async fn watchdog(&self) {
+        Watchdog::new(self.ctx.clone()).step().await.unwrap();
+    }
+
+    /// Lets the ingestor take what has been reported.
+    pub async fn ingest(&self) {
+        let consumers = result_ingestor::service(self.ctx.clone()).consumers;
+        let consumer = consumers.iter().find(|consumer| consumer.queue == topology::RESULTS).unwrap();
+        let mut hold = self.ctx.bus.subscribe(topology::RESULTS).unwrap();
+        consume::step(&mut hold, consumer).await.unwrap();
+    }
+
+    /// What waits for the server `a`, acknowledged.
+    async fn take(&self) -> Vec<Delivery> {
+        let mut hold = self.ctx.bus.subscribe(&topology::agent_queue("a")).unwrap();
+        let taken = hold.take(100).await.unwrap();
+        hold.settle(taken.iter().map(|delivery| (delivery.tag, Verdict::Done)).collect()).await.unwrap();
+        taken
+    }
+
+    async fn report(&self, kind: Kind, body: &impl serde::Serialize) {
+        let envelope = Envelope::sign(kind, serde_json::to_vec(body).unwrap(), &keys()[1]).unwrap();
+        let address = Address::Report(kind, "a".into());
+        let message = Message { address, body: envelope.to_json().into_bytes(), traceparent: None, ttl: None };
+        let receipts = self.ctx.bus.publish(vec![message]).await;
+        assert!(matches!(receipts[0], Ok(Receipt::Confirmed)));
+    }
+
+    /// Where the one invocation stands, once the counts have been seen to add up.
+    pub async fn state(&self, task_id: &str) -> String {
+        let task = self.call("GET", &format!("/api/tasks/{task_id}"), Value::Null).await;
+        let counts = task["counts"].as_object().unwrap();
+        assert_eq!(counts.values().map(|count| count.as_i64().unwrap()).sum::<i64>(), 1, "{task}");
+        let list = self.call("GET", &format!("/api/tasks/{task_id}/invocations"), Value::Null).await;
+        let state = list[0]["status"].as_str().unwrap().to_owned();
+        assert_eq!(counts.get(&state), Some(&json!(1)), "the task counts what its invocation says: {task}");
+        state
+    }
+
+    pub async fn results(&self, task_id: &str) -> Value {
+        self.call("GET", &format!("/api/tasks/{task_id}/results"), Value::Null).await
+    }
+
+    async fn dead(&self) -> Vec<String> {
+        let taken = self.ctx.bus.subscribe(topology::DEAD).unwrap().take(100).await.unwrap();
+        taken.into_iter().filter_map(|delivery| delivery.reason).collect()
+    }
+}
+
+/// A message as its agent sees it.
+fn open(delivery: &Delivery, now: Time) -> Inbound {
+    let plane = TrustedKey {
+        owner: PLANE.into(),
+        key: keys()[0].public().clone(),
+        algorithm: Algorithm::PS256,
+        state: KeyState::Active,
+    };
+    inbound(&delivery.body, "a", &[plane], now).unwrap()
+}
+
+/// The digest of a command as its agent sees it.
+fn digest(delivery: &Delivery, now: Time) -> String {
+    match open(delivery, now) {
+        Inbound::Command(command) => command.digest().to_owned(),
+        Inbound::Cancel(cancel) => cancel.body().command_digest.clone(),
+    }
+}
+
+fn result(task_id: &str, digest: &str, status: Ending, stdout: &str) -> ResultReport {
+    ResultReport {
+        iss: "a".into(),
+        task_id: task_id.into(),
+        command_digest: digest.into(),
+        status,
+        reason: None,
+        exit_code: i32::from(status != Ending::Succeeded),
+        signal: None,
+        stdout: stdout.into(),
+        stderr: String::new(),
+        stdout_bytes: stdout.len() as u64,
+        stderr_bytes: 0,
+        truncated: false,
+        started_at: None,
+        finished_at: START,
+        boot_id: "b".into(),
+    }
+}
+
+fn running(task_id: &str, digest: &str) -> EventReport {
+    let (kind, boot_id) = (Progress::Running, "b".into());
+    EventReport {
+        iss: "a".into(),
+        task_id: task_id.into(),
+        command_digest: digest.into(),
+        kind,
+        at: START,
+        boot_id,
+        seq: 1,
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_takes_expires_and_late_evidence_overrules_that() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    assert_eq!(parts.state(&task).await, "queued");
+    parts.relay().await;
+    assert_eq!(parts.state(&task).await, "sent");
+    let delivery = parts.take().await.remove(0);
+    let digest = digest(&delivery, START);
+    parts.ctx.clock.advance(Duration::from_secs(3_600 + 90));
+    parts.watchdog().await;
+    assert_eq!(parts.state(&task).await, "sent", "not before the grace is over");
+    parts.ctx.clock.advance(Duration::from_millis(1));
+    parts.watchdog().await;
+    assert_eq!(parts.state(&task).await, "expired");
+    let shown = parts.call("GET", &format!("/api/tasks/{task}"), Value::Null).await;
+    assert_eq!((&shown["status"], &shown["final"]), (&json!("expired"), &json!(false)));
+    parts.ctx.clock.advance(Duration::from_secs(3 * 24 * 3_600));
+    parts.report(Kind::Result, &result(&task, &digest, Ending::Succeeded, "late")).await;
+    parts.ingest().await;
+    assert_eq!(parts.state(&task).await, "succeeded");
+    let list = parts.call("GET", &format!("/api/tasks/{task}/invocations"), Value::Null).await;
+    assert_eq!(list[0]["provisional_status"], "expired", "the history keeps both");
+}
+
+#[tokio::test]
+async fn a_running_command_that_falls_silent_is_lost_by_its_deadline() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    parts.relay().await;
+    let digest = digest(&parts.take().await[0], START);
+    parts.report(Kind::Event, &running(&task, &digest)).await;
+    parts.ingest().await;
+    assert_eq!(parts.state(&task).await, "running");
+    parts.ctx.clock.advance(Duration::from_secs(30 + 310));
+    parts.watchdog().await;
+    assert_eq!(parts.state(&task).await, "running");
+    parts.ctx.clock.advance(Duration::from_millis(1));
+    parts.watchdog().await;
+    assert_eq!(parts.state(&task).await, "lost");
+}
+
+#[tokio::test]
+async fn a_result_twice_is_once_and_another_one_is_a_conflict() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    parts.relay().await;
+    let digest = digest(&parts.take().await[0], START);
+    let first = result(&task, &digest, Ending::Succeeded, "first");
+    for report in [&first, &first, &result(&task, &digest, Ending::Failed, "other")] {
+        parts.report(Kind::Result, report).await;
+    }
+    parts.ingest().await;
+    parts.report(Kind::Result, &first).await;
+    parts.report(Kind::Event, &running(&task, &digest)).await;
+    parts.ingest().await;
+    assert_eq!(parts.state(&task).await, "succeeded");
+    let results = parts.results(&task).await;
+    assert_eq!((results.as_array().unwrap().len(), &results[0]["stdout"]), (1, &json!("first")));
+    let conflicts: (i64,) = shared::read!(&parts.ctx.db, c =>
+        sqlx::query_as("select count(*) from result_conflicts").fetch_one(c).await)
+    .unwrap();
+    assert_eq!(conflicts.0, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_believed_lies_with_the_dead_and_holds_nobody_up() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    parts.relay().await;
+    let digest = digest(&parts.take().await[0], START);
+    parts.report(Kind::Result, &result(&"0".repeat(32), &digest, Ending::Succeeded, "")).await;
+    parts.report(Kind::Result, &result(&task, &"0".repeat(64), Ending::Succeeded, "")).await;
+    let stranger = ResultReport { iss: "b".into(), ..result(&task, &digest, Ending::Succeeded, "") };
+    parts.report(Kind::Result, &stranger).await;
+    parts.report(Kind::Result, &result(&task, &digest, Ending::Failed, "believed")).await;
+    parts.ingest().await;
+    assert_eq!(parts.dead().await, ["unknown_task", "wrong_digest", "wrong_issuer"]);
+    assert_eq!(parts.state(&task).await, "failed");
+}
+
+#[tokio::test]
+async fn a_lost_queue_is_made_again_with_what_was_sent_into_it() {
+    let parts = Parts::new().await;
+    let first = parts.send().await;
+    parts.relay().await;
+    assert_eq!(parts.state(&first).await, "sent");
+    parts.ctx.bus.delete("a").await.unwrap(); // as a broker that was set up anew
+    let second = parts.send().await;
+    parts.relay().await;
+    parts.relay().await;
+    assert_eq!(parts.state(&second).await, "sent");
+    let digests: Vec<_> = parts.take().await.iter().map(|delivery| digest(delivery, START)).collect();
+    assert_eq!(digests.len(), 2, "both the old command and the new one");
+}
+
+#[tokio::test]
+async fn a_lost_queue_brings_the_cancel_back_before_its_command() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    parts.relay().await;
+    parts.call("POST", &format!("/api/tasks/{task}/cancel"), Value::Null).await;
+    parts.relay().await;
+    parts.ctx.bus.delete("a").await.unwrap();
+    parts.send().await;
+    parts.relay().await;
+    parts.relay().await;
+    let is_cancel = |delivery: &Delivery| matches!(open(delivery, START), Inbound::Cancel(_));
+    let kinds: Vec<_> = parts.take().await.iter().map(is_cancel).collect();
+    assert_eq!(kinds, [false, true, false], "the new command; then the old one's cancel, then the old one");
+}
+
+#[tokio::test]
+async fn an_order_that_comes_late_does_not_take_a_live_queue() {
+    let parts = Parts::new().await;
+    let order = |kind| store::outbox::Entry { kind, task_id: None, hostname: "a", traceparent: None, expires_at: None };
+    let mut tx = parts.ctx.db.begin().await.unwrap();
+    store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Delete)], START);
+    tx.commit().await.unwrap();
+    parts.relay().await;
+    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_ok(), "`a` is registered");
+    let mut tx = parts.ctx.db.begin().await.unwrap();
+    store::server::delete(&mut tx, "a").await.unwrap();
+    store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Declare)], START);
+    tx.commit().await.unwrap();
+    parts.relay().await;
+    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_err(), "`a` is not registered any more");
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_undeliverable_and_gets_no_queue() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    let mut tx = parts.ctx.db.begin().await.unwrap();
+    assert!(store::server::delete(&mut tx, "a").await.unwrap());
+    tx.commit().await.unwrap();
+    parts.ctx.bus.delete("a").await.unwrap();
+    parts.relay().await;
+    assert_eq!(parts.state(&task).await, "undeliverable");
+    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_err());
+}
+
+#[tokio::test]
+async fn a_cancel_before_the_relay_is_final_at_once_and_nothing_is_sent() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    parts.call("POST", &format!("/api/tasks/{task}/cancel"), Value::Null).await;
+    assert_eq!(parts.state(&task).await, "cancelled");
+    parts.relay().await;
+    assert!(parts.take().await.is_empty());
+    assert_eq!(store::outbox::backlog(&parts.ctx.db).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_relay_that_died_with_a_lease_is_replaced_when_it_runs_out() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    let leased = store::outbox::lease(&parts.ctx.db, "dead", START, START.plus(Duration::from_secs(30)), 10).await;
+    assert_eq!(leased.unwrap().len(), 1);
+    parts.relay().await;
+    assert_eq!(parts.state(&task).await, "queued", "somebody else has it");
+    parts.call("POST", &format!("/api/tasks/{task}/cancel"), Value::Null).await;
+    assert_eq!(parts.state(&task).await, "queued", "it was attempted, so it may have been sent");
+    parts.ctx.clock.advance(Duration::from_secs(30));
+    parts.relay().await;
+    assert_eq!(parts.state(&task).await, "sent");
+    assert_eq!(parts.take().await.len(), 2, "the command and its cancel");
+}
+
+#[tokio::test]
+async fn what_expired_in_the_outbox_is_not_sent() {
+    let parts = Parts::new().await;
+    let task = parts.send().await;
+    parts.ctx.clock.advance(Duration::from_secs(3_600));
+    parts.relay().await;
+    assert!(parts.take().await.is_empty());
+    assert_eq!(store::outbox::backlog(&parts.ctx.db).await.unwrap(), 0);
+    parts.ctx.clock.advance(Duration::from_secs(91));
+    parts.watchdog().await;
+    assert_eq!(parts.state(&task).await, "expired");
+}
+
+#[tokio::test]
+async fn two_relays_send_each_command_once() {
+    let parts = Parts::new().await;
+    for _ in 0..40 {
+        parts.send().await;
+    }
+    let relays: Vec<_> = (0..4).map(|_| Relay::new(parts.ctx.clone())).collect();
+    for stepped in futures::future::join_all(relays.iter().map(Relay::step)).await {
+        stepped.unwrap();
+    }
+    let mut digests: Vec<_> = parts.take().await.iter().map(|delivery| digest(delivery, START)).collect();
+    assert_eq!(digests.len(), 40);
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), 40, "each of them once");
+}
