@@ -7,6 +7,8 @@ use std::fs;
 use std::future::{Future, pending};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use agent::exec::{
@@ -95,6 +97,38 @@ async fn a_shield_from_the_oom_killer_is_not_passed_on() {
 }
 
 // --- which user it runs as ---------------------------------------------------------------------
+
+/// The child that becomes another user is a copy of one thread among locks that others held.
+#[tokio::test(flavor = "multi_thread")]
+async fn becoming_another_user_waits_for_no_lock_of_the_agents() {
+    if !geteuid().is_root() {
+        return not_checked("becoming another user needs root");
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let churns: Vec<_> = (0..4)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            // Starting and ending threads takes the lock of the list of threads.
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::spawn(|| ()).join().unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut job = job("true");
+    job.account = Account::resolve(Some("nobody")).unwrap();
+    let exec = Arc::new(Exec::Process(process(false)));
+    for round in 0..1_000 {
+        let (exec, job) = (Arc::clone(&exec), job.clone());
+        let started = tokio::task::spawn_blocking(move || exec.start(&job));
+        let started = tokio::time::timeout(PATIENCE, started).await;
+        let running = started.unwrap_or_else(|_| panic!("the child of round {round} hangs")).unwrap().unwrap();
+        assert_eq!(running.finish(pending()).await.end, End::Exited(0));
+    }
+    over.store(true, Ordering::Relaxed);
+    churns.into_iter().for_each(|churn| churn.join().unwrap());
+}
 
 #[tokio::test]
 async fn another_user_comes_with_its_own_groups_only() {

@@ -124,10 +124,6 @@ async fn fill(folder: &TempDir, count: usize) {
             targets: 0,
         };
         store::task::insert(&mut tx, &task).await.unwrap();
-        if n % 1_000 == 0 {
-            tx.commit().await.unwrap(); // what waits for its commit takes memory
-            tx = db.begin().await.unwrap();
-        }
     }
     tx.commit().await.unwrap();
     db.close().await;

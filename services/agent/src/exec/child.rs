@@ -29,7 +29,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{Gid, Uid};
 use nix::unistd::{Pid, chdir, getegid, geteuid, getgroups, getresgid, getresuid, pipe2};
-use nix::unistd::{read, setgroups, setresgid, setresuid, setsid, write};
+use nix::unistd::{read, setsid, write};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -79,14 +79,26 @@ impl Setup {
         unshield();
         umask(UMASK);
         if self.switch {
-            setgroups(&self.groups)?;
-            setresgid(self.gid, self.gid, self.gid)?;
-            setresuid(self.uid, self.uid, self.uid)?;
+            self.become_user()?;
         }
         self.check()?;
         // As the user, since root may enter homes that the user may not, and on NFS the reverse.
         chdir(self.home.as_c_str()).or_else(|_| chdir(c"/"))?;
         close_inherited();
+        Ok(())
+    }
+
+    /// By the bare system calls. The C library's functions of these names have every thread of the
+    /// process follow, and wait for threads that were starting or ending when the agent was copied:
+    /// in the child, which has one thread, for ever.
+    fn become_user(&self) -> io::Result<()> {
+        let (uid, gid) = (self.uid.as_raw(), self.gid.as_raw());
+        // SAFETY: plain system calls; `groups` is a list of as many ids as is said, and is only read.
+        unsafe {
+            Errno::result(libc::syscall(libc::SYS_setgroups, self.groups.len(), self.groups.as_ptr()))?;
+            Errno::result(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            Errno::result(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+        }
         Ok(())
     }
 
