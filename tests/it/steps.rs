@@ -297,13 +297,13 @@ async fn an_order_that_comes_late_does_not_take_a_live_queue() {
     let parts = Parts::new().await;
     let order = |kind| store::outbox::Entry { kind, task_id: None, hostname: "a", traceparent: None, expires_at: None };
     let mut tx = parts.ctx.db.begin().await.unwrap();
-    store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Delete)], START);
+    store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Delete)], START).await.unwrap();
     tx.commit().await.unwrap();
     parts.relay().await;
     assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_ok(), "`a` is registered");
     let mut tx = parts.ctx.db.begin().await.unwrap();
     store::server::delete(&mut tx, "a").await.unwrap();
-    store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Declare)], START);
+    store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Declare)], START).await.unwrap();
     tx.commit().await.unwrap();
     parts.relay().await;
     assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_err(), "`a` is not registered any more");

@@ -58,7 +58,7 @@ async fn create(State(ctx): State<Context>, body: Fields) -> Result<Response> {
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
     store::server::insert(&mut tx, &new, now).await?;
-    order_queue(&mut tx, Kind::Declare, &new.hostname, now);
+    order_queue(&mut tx, Kind::Declare, &new.hostname, now).await?;
     tx.commit().await?;
     ctx.bell.ring();
     let server = Server {
@@ -125,13 +125,13 @@ async fn remove(State(ctx): State<Context>, HostnamePath(hostname): HostnamePath
     let withdrawn = outbox::withdraw(&mut tx, Withdraw::Host(hostname.as_str())).await?;
     let change = |key| Change { key, event: Event::Withdrawn, reason: Some("its server was deleted".to_owned()) };
     store::invocation::apply(&mut tx, withdrawn.into_iter().map(change).collect(), now).await?;
-    order_queue(&mut tx, Kind::Delete, hostname.as_str(), now);
+    order_queue(&mut tx, Kind::Delete, hostname.as_str(), now).await?;
     tx.commit().await?;
     ctx.bell.ring();
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn order_queue(tx: &mut Tx, kind: Kind, hostname: &str, now: Time) {
+async fn order_queue(tx: &mut Tx, kind: Kind, hostname: &str, now: Time) -> Result<()> {
     let order = outbox::Entry { kind, task_id: None, hostname, traceparent: None, expires_at: None };
-    outbox::insert(tx, &[order], now);
+    outbox::insert(tx, &[order], now).await
 }

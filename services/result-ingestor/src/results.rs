@@ -174,7 +174,7 @@ impl Believed {
                 }
             }
         }
-        store::result::insert(tx, &fresh)
+        store::result::insert(tx, &fresh).await
     }
 }
 

@@ -97,6 +97,5 @@ async fn pursue(tx: &mut Tx, signed: &Signed, expires_at: Time, now: Time) -> Re
         expires_at: Some(expires_at),
     };
     let entries: Vec<_> = hostnames.iter().map(String::as_str).map(entry).collect();
-    outbox::insert(tx, &entries, now);
-    Ok(())
+    outbox::insert(tx, &entries, now).await
 }

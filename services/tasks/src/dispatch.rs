@@ -195,7 +195,7 @@ async fn store(tasks: &Tasks, draft: &Draft, request: &Request, signed: &Signed)
     let entries: Vec<_> = names().map(entry).collect();
     let mut tx = tasks.ctx.db.begin().await?;
     store::task::insert(&mut tx, &task).await?;
-    store::invocation::insert(&mut tx, task_id, draft.times, &invocations, draft.created_at);
-    outbox::insert(&mut tx, &entries, draft.created_at);
+    store::invocation::insert(&mut tx, task_id, draft.times, &invocations, draft.created_at).await?;
+    outbox::insert(&mut tx, &entries, draft.created_at).await?;
     tx.commit().await
 }

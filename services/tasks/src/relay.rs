@@ -176,10 +176,12 @@ impl Relay {
     async fn declare(&self, hostname: &str, now: Time) -> Result<()> {
         let mut tx = self.ctx.db.begin().await?;
         let sent = store::invocation::sent_to(&mut tx, hostname).await?;
-        let cancels = sent.iter().filter_map(|sent| entry(sent, hostname, Kind::Cancel, sent.cancel_expires_at()?));
-        let commands = sent.iter().filter_map(|sent| entry(sent, hostname, Kind::Command, sent.command_expires_at()?));
+        let cancels =
+            sent.iter().filter_map(|sent| Some(entry(sent, hostname, Kind::Cancel, sent.cancel_expires_at()?)));
+        let commands =
+            sent.iter().filter_map(|sent| Some(entry(sent, hostname, Kind::Command, sent.command_expires_at()?)));
         let entries: Vec<_> = cancels.chain(commands).filter(|entry| entry.expires_at > Some(now)).collect();
-        outbox::insert_again(&mut tx, &entries, now);
+        outbox::insert_again(&mut tx, &entries, now).await?;
         tx.commit().await?;
         self.ctx.bus.declare(hostname).await.map(drop)
     }
@@ -191,19 +193,19 @@ impl Relay {
         let mut changes = Vec::new();
         for (row, outcome) in &outcomes {
             match outcome {
-                Outcome::Failed => give_back(&mut tx, row, lease, now),
+                Outcome::Failed => give_back(&mut tx, row, lease, now).await?,
                 _ => done.push(row.id.as_str()),
             }
             changes.extend(change(row, outcome));
         }
-        outbox::delete(&mut tx, &done);
+        outbox::delete(&mut tx, &done).await?;
         let failed = |(row, outcome): &(Leased, Outcome)| match outcome {
             Outcome::Failed if row.kind == Kind::Command => key(row),
             _ => None,
         };
         let mut failures: Vec<_> = outcomes.iter().filter_map(failed).collect();
         failures.sort();
-        store::invocation::count_attempts(&mut tx, &failures);
+        store::invocation::count_attempts(&mut tx, &failures).await?;
         store::invocation::apply(&mut tx, changes, now).await?;
         tx.commit().await
     }
@@ -214,18 +216,18 @@ fn failed(error: &Error) -> Outcome {
     Outcome::Failed
 }
 
-fn entry<'a>(sent: &'a Sent, hostname: &'a str, kind: Kind, expires_at: Time) -> Option<outbox::Entry<'a>> {
+fn entry<'a>(sent: &'a Sent, hostname: &'a str, kind: Kind, expires_at: Time) -> outbox::Entry<'a> {
     let (task_id, traceparent) = (Some(sent.task_id.as_str()), Some(sent.traceparent.as_str()));
-    Some(outbox::Entry { kind, task_id, hostname, traceparent, expires_at: Some(expires_at) })
+    outbox::Entry { kind, task_id, hostname, traceparent, expires_at: Some(expires_at) }
 }
 
 fn key(row: &Leased) -> Option<Key> {
     row.task_id.clone().map(|task_id| (task_id, row.hostname.clone()))
 }
 
-fn give_back(tx: &mut Tx, row: &Leased, lease: &str, now: Time) {
+async fn give_back(tx: &mut Tx, row: &Leased, lease: &str, now: Time) -> Result<()> {
     let failures = u32::try_from(row.attempts).unwrap_or(u32::MAX);
-    outbox::retry(tx, &row.id, lease, now.plus(Backoff::WORK.wait(failures)));
+    outbox::retry(tx, &row.id, lease, now.plus(Backoff::WORK.wait(failures))).await
 }
 
 fn change(row: &Leased, outcome: &Outcome) -> Option<Change> {

@@ -42,14 +42,13 @@ macro_rules! on {
     };
 }
 
-/// Adds a statement whose outcome nobody looks at, and returns at once; if it fails, a later
-/// statement of the transaction or its commit does: `later!(tx, query => { query.push("…"); })`.
-/// It saves a trip to the database.
+/// Adds a statement whose outcome nobody looks at; if it fails, a later statement of the transaction
+/// or its commit does: `later!(tx, query => { query.push("…"); })?`. It saves a trip to the database.
 #[macro_export]
 macro_rules! later {
     ($tx:expr, $query:ident => $body:block) => {
         match $tx {
-            $crate::db::Tx::Lite(tx) => tx.later(|$query: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $body),
+            $crate::db::Tx::Lite(tx) => tx.later(|$query: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $body).await,
         }
     };
 }

@@ -22,17 +22,18 @@ use crate::{later, on, read, rows, run};
 pub type Key = (String, String);
 
 /// Adds the queued invocations of a task, with each server's inclusion proof.
-pub fn insert(tx: &mut Tx, task_id: &str, times: Times, rows: &[(&str, Proof)], now: Time) {
+pub async fn insert(tx: &mut Tx, task_id: &str, times: Times, rows: &[(&str, Proof)], now: Time) -> Result<()> {
     let due = times.due(Status::Queued, now).map(|due| due.0);
     for chunk in rows.chunks(INSERT_ROWS) {
-        later!(tx, query => {
+        later!(&mut *tx, query => {
             query.push("insert into invocations (task_id, hostname, status, due_at, proof, queued_at) ");
             query.push_values(chunk, |mut row, (hostname, proof)| {
                 row.push_bind(task_id).push_bind(*hostname).push_bind(Status::Queued.as_str()).push_bind(due)
                     .push_bind(pack(proof)).push_bind(now.0);
             });
-        });
+        })?;
     }
+    Ok(())
 }
 
 /// A proof as it is stored: its index in 8 bytes, then its hashes in 32 each.
@@ -223,7 +224,7 @@ pub async fn advance(
         changed += hostnames.len();
     }
     for (task_id, delta) in deltas {
-        task::shift(tx, task_id, &delta);
+        task::shift(tx, task_id, &delta).await?;
     }
     Ok(changed)
 }
@@ -347,13 +348,14 @@ pub async fn unfinished_hosts(tx: &mut Tx, task_id: &str) -> Result<Vec<String>>
 }
 
 /// Notes that sending these was tried in vain once more.
-pub fn count_attempts(tx: &mut Tx, keys: &[Key]) {
+pub async fn count_attempts(tx: &mut Tx, keys: &[Key]) -> Result<()> {
     for chunk in keys.chunks(INSERT_ROWS) {
         later!(&mut *tx, query => {
             query.push("update invocations set attempts = attempts + 1 where ");
             any_of(query, chunk);
-        });
+        })?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

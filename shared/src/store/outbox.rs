@@ -88,16 +88,16 @@ pub struct Leased {
 }
 
 /// Adds rows, due at once.
-pub fn insert(tx: &mut Tx, entries: &[Entry<'_>], now: Time) {
-    add(tx, entries, 0, now);
+pub async fn insert(tx: &mut Tx, entries: &[Entry<'_>], now: Time) -> Result<()> {
+    add(tx, entries, 0, now).await
 }
 
 /// Adds rows for what was sent before, and so cannot be taken back any more.
-pub fn insert_again(tx: &mut Tx, entries: &[Entry<'_>], now: Time) {
-    add(tx, entries, 1, now);
+pub async fn insert_again(tx: &mut Tx, entries: &[Entry<'_>], now: Time) -> Result<()> {
+    add(tx, entries, 1, now).await
 }
 
-fn add(tx: &mut Tx, entries: &[Entry<'_>], attempts: i64, now: Time) {
+async fn add(tx: &mut Tx, entries: &[Entry<'_>], attempts: i64, now: Time) -> Result<()> {
     for chunk in entries.chunks(INSERT_ROWS) {
         later!(&mut *tx, query => {
             query.push("insert into outbox (id, kind, task_id, hostname, traceparent, expires_at, due_at, attempts) ");
@@ -106,8 +106,9 @@ fn add(tx: &mut Tx, entries: &[Entry<'_>], attempts: i64, now: Time) {
                     .push_bind(entry.hostname).push_bind(entry.traceparent)
                     .push_bind(entry.expires_at.map(|at| at.0)).push_bind(now.0).push_bind(attempts);
             });
-        });
+        })?;
     }
+    Ok(())
 }
 
 /// Leases up to `limit` due rows until `until`, under the name `lease`.
@@ -139,25 +140,27 @@ fn leased_row(row: Row) -> Result<Leased> {
 }
 
 /// Removes rows that are done with, whoever holds them now.
-pub fn delete(tx: &mut Tx, ids: &[&str]) {
+pub async fn delete(tx: &mut Tx, ids: &[&str]) -> Result<()> {
     for chunk in ids.chunks(INSERT_ROWS) {
-        later!(tx, query => {
+        later!(&mut *tx, query => {
             query.push("delete from outbox where id in (");
             let mut list = query.separated(", ");
             for id in chunk {
                 list.push_bind(*id);
             }
             query.push(")");
-        });
+        })?;
     }
+    Ok(())
 }
 
 /// Gives a row back, to be tried again at `due`; needs the lease to be still ours.
-pub fn retry(tx: &mut Tx, id: &str, lease: &str, due: Time) {
+pub async fn retry(tx: &mut Tx, id: &str, lease: &str, due: Time) -> Result<()> {
     later!(tx, query => {
         query.push("update outbox set lease = null, due_at = ").push_bind(due.0);
         query.push(" where id = ").push_bind(id).push(" and lease = ").push_bind(lease);
-    });
+    })?;
+    Ok(())
 }
 
 /// Which commands to take back.

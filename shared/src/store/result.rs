@@ -39,7 +39,7 @@ pub async fn digests(tx: &mut Tx, keys: &[Key]) -> Result<BTreeMap<Key, String>>
 }
 
 /// Stores results that are not stored yet.
-pub fn insert(tx: &mut Tx, results: &[Received<'_>]) -> Result<()> {
+pub async fn insert(tx: &mut Tx, results: &[Received<'_>]) -> Result<()> {
     for chunk in results.chunks(INSERT_ROWS) {
         let rows: Vec<_> = chunk.iter().map(|(result, at)| Ok((result, at, text(result)?))).collect::<Result<_>>()?;
         later!(&mut *tx, query => {
@@ -50,7 +50,7 @@ pub fn insert(tx: &mut Tx, results: &[Received<'_>]) -> Result<()> {
                 row.push_bind(&body.task_id).push_bind(&body.iss).push_bind(body.exit_code).push_bind(body.finished_at.0)
                     .push_bind(at.0).push_bind(result.digest()).push_bind(result.keyid()).push_bind(*envelope);
             });
-        });
+        })?;
     }
     Ok(())
 }

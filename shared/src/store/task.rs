@@ -131,7 +131,7 @@ pub async fn insert(tx: &mut Tx, task: &NewTask<'_>) -> Result<()> {
                 .push_bind(task.keyid).push_bind(task.idempotency.map(|(key, _)| key))
                 .push_bind(task.idempotency.map(|(_, digest)| digest)).push_bind(task.targets);
         });
-    });
+    })?;
     if task.idempotency.is_none() {
         return Ok(()); // no other task can be in its way
     }
@@ -236,9 +236,9 @@ pub async fn request_cancel(tx: &mut Tx, task_id: &str, envelope: &str, now: Tim
 }
 
 /// Adds `by` to a task's counts.
-pub(super) fn shift(tx: &mut Tx, task_id: &str, by: &Counts) {
+pub(super) async fn shift(tx: &mut Tx, task_id: &str, by: &Counts) -> Result<()> {
     if *by == Counts::default() {
-        return;
+        return Ok(());
     }
     later!(tx, query => {
         query.push("update tasks set ");
@@ -249,5 +249,6 @@ pub(super) fn shift(tx: &mut Tx, task_id: &str, by: &Counts) {
             columns.push_bind_unseparated(by.of(status));
         }
         query.push(" where task_id = ").push_bind(task_id);
-    });
+    })?;
+    Ok(())
 }

@@ -10,6 +10,10 @@ use sqlx::{Either, Error, Executor as _, FromRow, QueryBuilder, Sqlite};
 use super::connections::WriterGuard;
 use super::{built, built_as, is_short};
 
+/// Trips that wait for a later statement or the commit; more are sent at once, so that a large task
+/// does not gather in memory.
+const WAITING_TRIPS_MAX: usize = 16;
+
 /// An open transaction.
 pub struct LiteTx {
     writer: WriterGuard,
@@ -29,7 +33,18 @@ impl LiteTx {
     }
 
     /// Adds a statement whose outcome nobody looks at. If it fails, whatever it travels with fails.
-    pub fn later(&mut self, statement: impl FnOnce(&mut Statements)) {
+    ///
+    /// # Errors
+    /// Only when so much waits that it is sent now, and that fails.
+    pub async fn later(&mut self, statement: impl FnOnce(&mut Statements)) -> sqlx::Result<()> {
+        self.add(statement);
+        if self.waiting.len() > WAITING_TRIPS_MAX {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, statement: impl FnOnce(&mut Statements)) {
         // Long texts travel alone: SQLite copies what is left of a text for each statement in it.
         match self.waiting.pop_if(|last| is_short(last)) {
             Some(mut last) => {
@@ -46,7 +61,7 @@ impl LiteTx {
 
     /// Runs a statement, after those that wait, and returns how many rows it changed.
     pub async fn run(&mut self, statement: impl FnOnce(&mut Statements)) -> sqlx::Result<u64> {
-        self.later(statement);
+        self.add(statement);
         self.send().await
     }
 
@@ -55,7 +70,7 @@ impl LiteTx {
     where
         T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {
-        self.later(query);
+        self.add(query);
         let last = self.waiting.pop();
         self.send().await?;
         let Some(mut last) = last else { return Ok(Vec::new()) };
@@ -74,20 +89,19 @@ impl LiteTx {
 
     /// Makes the transaction's changes hold.
     pub async fn commit(mut self) -> sqlx::Result<()> {
-        if self.broken {
-            return Err(Error::Protocol("a transaction of which a part failed cannot be committed".to_owned()));
-        }
-        self.later(|query| {
-            query.push("commit");
-        });
+        self.add(|query| _ = query.push("commit"));
         self.send().await?;
         self.writer.set_begun(false);
         Ok(())
     }
 
-    /// Sends what waits, and returns how many rows the last statement changed.
+    /// Sends what waits, and returns how many rows the last statement changed. After a failure it
+    /// refuses: SQLite ends a transaction by itself on some, and what followed would run outside of it.
     async fn send(&mut self) -> sqlx::Result<u64> {
-        let broken = std::mem::replace(&mut self.broken, true);
+        if self.broken {
+            return Err(Error::Protocol("a transaction of which a part failed cannot go on".to_owned()));
+        }
+        self.broken = true;
         let mut changed = 0;
         for mut trip in std::mem::take(&mut self.waiting) {
             self.writer.set_begun(true);
@@ -98,7 +112,71 @@ impl LiteTx {
                 }
             }
         }
-        self.broken = broken;
+        self.broken = false;
         Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::db::Lite;
+
+    async fn lite() -> (TempDir, Lite) {
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Lite::open(&folder.path().join("x.db")).await.unwrap();
+        lite.write(|query| _ = query.push("create table a (id integer primary key)")).await.unwrap();
+        (folder, lite)
+    }
+
+    async fn ids(lite: &Lite) -> Vec<i64> {
+        let mut reader = lite.reader().await.unwrap();
+        let query = sqlx::query_as("select id from a order by id");
+        let rows: Vec<(i64,)> = query.fetch_all(reader.connection().unwrap()).await.unwrap();
+        rows.into_iter().map(|(id,)| id).collect()
+    }
+
+    fn insert(id: i64) -> impl FnOnce(&mut Statements) {
+        move |query| _ = query.push("insert into a (id) values (").push_bind(id).push(")")
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_all_of_it_holds() {
+        let (_folder, lite) = lite().await;
+        let mut tx = lite.begin().await.unwrap();
+        for id in 0..20_000 {
+            tx.later(insert(id)).await.unwrap();
+            assert!(tx.waiting.len() <= WAITING_TRIPS_MAX, "{} trips wait", tx.waiting.len());
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(ids(&lite).await, (0..20_000).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn dropped_before_its_commit_it_leaves_nothing() {
+        let (_folder, lite) = lite().await;
+        let mut tx = lite.begin().await.unwrap();
+        tx.run(insert(1)).await.unwrap();
+        tx.later(insert(2)).await.unwrap();
+        drop(tx);
+        lite.write(|query| _ = query.push("insert into a (id) values (3)")).await.unwrap();
+        assert_eq!(ids(&lite).await, [3]);
+    }
+
+    /// SQLite itself ends a transaction on some failures; what follows must not run outside of it.
+    #[tokio::test]
+    async fn after_a_failure_nothing_more_is_done() {
+        let (_folder, lite) = lite().await;
+        let mut tx = lite.begin().await.unwrap();
+        tx.run(insert(1)).await.unwrap();
+        assert!(tx.run(|query| _ = query.push("insert or rollback into a (id) values (1)")).await.is_err());
+        assert!(tx.run(insert(2)).await.is_err());
+        assert!(tx.rows::<(i64,)>(|query| _ = query.push("select id from a")).await.is_err());
+        assert!(tx.commit().await.is_err());
+        assert!(ids(&lite).await.is_empty());
+        lite.write(|query| _ = query.push("insert into a (id) values (3)")).await.unwrap();
+        assert_eq!(ids(&lite).await, [3]);
     }
 }
