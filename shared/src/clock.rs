@@ -17,6 +17,9 @@ use time::macros::format_description;
 const WIRE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
+/// How long that is.
+const WIRE_BYTES: usize = "0000-00-00T00:00:00.000Z".len();
+
 /// Where the time comes from.
 #[derive(Clone, Debug)]
 pub enum Clock {
@@ -85,7 +88,9 @@ impl fmt::Display for Time {
         // A server may claim any time; the nearest that can be written is better than no answer.
         let nanos = i128::from(self.0.clamp(*SHOWN.start(), *SHOWN.end())) * 1_000_000;
         let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| fmt::Error)?;
-        f.write_str(&moment.format(&WIRE).map_err(|_| fmt::Error)?)
+        let mut text = [0; WIRE_BYTES]; // no allocation: a long list writes a great many times
+        moment.format_into(&mut text.as_mut_slice(), &WIRE).map_err(|_| fmt::Error)?;
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -4,7 +4,9 @@
 //! A list is read by keyset: each chunk starts after the last row of the one before. No database
 //! connection is held while a slow reader drinks.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, OriginalUri, Query};
@@ -13,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::future::{MaybeDone, maybe_done};
 use futures::stream::{once, try_unfold};
 use http::request::Parts;
 use http::{HeaderValue, header};
@@ -127,15 +130,15 @@ type Rows<L> = Vec<(<L as List>::Cursor, <L as List>::Item)>;
 async fn whole<L: List>(list: L, mut opening: Vec<u8>, closing: &'static str) -> Result<Response> {
     let list = Arc::new(list);
     let rows = list.after(list.start(), L::CHUNK).await?;
-    let next = read_ahead(&list, &rows);
+    let ahead = read_ahead(&list, &rows);
     opening.push(b'[');
     write(&mut opening, &rows, true)?;
-    if next.is_none() {
+    let Some(ahead) = ahead else {
         opening.push(b']');
         opening.extend_from_slice(closing.as_bytes());
         return Ok(json(opening.into())); // short enough to know its length
-    }
-    let rest = try_unfold(Stream { list, closing, next }, advance::<L>);
+    };
+    let rest = try_unfold(Stream { list, closing, next: Some(finish(ahead)) }, advance::<L>);
     Ok(json(Body::from_stream(once(async { Ok(Bytes::from(opening)) }).chain(rest))))
 }
 
@@ -145,9 +148,10 @@ async fn advance<L: List>(mut stream: Stream<L>) -> Result<Option<(Bytes, Stream
         // The status is sent already; breaking off is all that is left to say.
         tracing::error!(cause = chain(error), "a list broke off");
     })?;
-    stream.next = read_ahead(&stream.list, &rows);
+    let ahead = read_ahead(&stream.list, &rows);
     let mut bytes = Vec::new();
     write(&mut bytes, &rows, false)?;
+    stream.next = ahead.map(finish);
     if stream.next.is_none() {
         bytes.push(b']');
         bytes.extend_from_slice(stream.closing.as_bytes());
@@ -155,11 +159,29 @@ async fn advance<L: List>(mut stream: Stream<L>) -> Result<Option<(Bytes, Stream
     Ok(Some((bytes.into(), stream)))
 }
 
-/// Begins to read the chunk after `rows`, if these filled theirs.
-fn read_ahead<L: List>(list: &Arc<L>, rows: &Rows<L>) -> Option<AbortOnDropHandle<Result<Rows<L>>>> {
+/// Begins to read the chunk after `rows`, if these filled theirs. The rows that arrive until somebody
+/// [`finish`]es it wake nobody up: that would cost more for each of them than the row itself.
+fn read_ahead<L: List>(
+    list: &Arc<L>,
+    rows: &Rows<L>,
+) -> Option<Ahead<impl Future<Output = Result<Rows<L>>> + Send + use<L>>> {
     let (cursor, _) = rows.last().filter(|_| rows.len() == L::CHUNK)?;
     let (list, cursor) = (Arc::clone(list), cursor.clone());
-    Some(AbortOnDropHandle::new(tokio::spawn(async move { list.after(cursor, L::CHUNK).await })))
+    let mut ahead = Box::pin(maybe_done(async move { list.after(cursor, L::CHUNK).await }));
+    let _ = ahead.as_mut().poll(&mut Context::from_waker(Waker::noop())); // an outcome stays in it
+    Some(ahead)
+}
+
+type Ahead<F> = Pin<Box<MaybeDone<F>>>;
+
+/// Reads what was begun to its end, whether or not the client drinks: no connection waits for a client.
+fn finish<R: Send + 'static>(
+    mut ahead: Ahead<impl Future<Output = Result<R>> + Send + 'static>,
+) -> AbortOnDropHandle<Result<R>> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        ahead.as_mut().await;
+        ahead.as_mut().take_output().unwrap_or_else(|| Err(Error::internal("a chunk was read twice")))
+    }))
 }
 
 /// Writes rows as JSON with commas between them, and one before them unless they are the first.
