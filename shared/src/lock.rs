@@ -8,7 +8,15 @@ use crate::error::{Error, Result};
 
 /// Held while a process uses a folder; the system lets go of it when the process ends, however it does.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that is just being started still has a copy of it. When
+        // this fails, the lock is let go of with the last copy.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Takes `folder` for this process, as `what`: the name of the lock's file there.
@@ -41,5 +49,16 @@ mod tests {
         assert!(Lock::take(folder.path(), "other").is_ok());
         drop(first);
         assert!(Lock::take(folder.path(), "lock").is_ok());
+    }
+
+    /// As in a child between its fork and its own program.
+    #[test]
+    fn a_copy_of_the_file_does_not_keep_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path(), "lock").unwrap();
+        let copy = first.0.try_clone().unwrap();
+        drop(first);
+        assert!(Lock::take(folder.path(), "lock").is_ok());
+        drop(copy);
     }
 }
