@@ -7,6 +7,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::db::{self, Trouble};
+
 /// What sort of failure it is, as far as a caller must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -26,6 +28,12 @@ pub enum Kind {
     UnsupportedMedia,
     /// A part of Muster is away or overloaded; trying again later may help.
     Unavailable,
+    /// Another transaction was in the way; trying again at once may help.
+    Contended,
+    /// The caller asks too often.
+    TooMany,
+    /// A part of Muster broke off its answer, or gave none that can be understood.
+    BadAnswer,
     /// It took longer than allowed.
     Timeout,
     /// Our mistake.
@@ -117,24 +125,17 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let away = match &error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                true
+        match db::trouble(&error) {
+            Some(Trouble::Away) => {
+                Self::unavailable("the database cannot be used right now; try again shortly").because(error)
             }
-            sqlx::Error::Database(database) => database.code().is_some_and(|code| is_trouble_of_the_host(&code)),
-            _ => false,
-        };
-        if away {
-            return Self::unavailable("the database cannot be used right now; try again shortly").because(error);
+            Some(Trouble::Contended) => {
+                Self::new(Kind::Contended, "somebody else changed the same thing at that moment; try again")
+                    .because(error)
+            }
+            None => Self::internal(error),
         }
-        Self::internal(error)
     }
-}
-
-/// SQLite's primary result codes that speak of its surroundings, not of the statement: busy, locked,
-/// read-only, I/O error, corrupt, full, cannot open (<https://www.sqlite.org/rescode.html>).
-fn is_trouble_of_the_host(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14))
 }
 
 #[cfg(test)]

@@ -46,6 +46,11 @@ pub fn sortable(now: Time) -> String {
     Uuid::new_v7(stamp).simple().to_string()
 }
 
+/// When a sortable id was made.
+pub fn made_at(id: &str) -> Option<Time> {
+    i64::from_str_radix(id.get(..12)?, 16).ok().map(Time)
+}
+
 /// 32 random hexadecimal digits.
 pub fn random() -> String {
     Uuid::new_v4().simple().to_string()
@@ -54,6 +59,12 @@ pub fn random() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_knows_when_it_was_made() {
+        assert_eq!(made_at(&sortable(Time(1_735_689_600_123))), Some(Time(1_735_689_600_123)));
+        assert_eq!(made_at("short"), None);
+    }
 
     #[test]
     fn ids_sort_by_making() {

@@ -12,9 +12,10 @@ pub mod error; // one error type, which knows nothing of HTTP
 pub mod http; // HTTP: layers, extractors, lists, error → status, a client
 pub mod id; // identifiers that sort by time
 pub mod lock; // one process a folder
+pub mod metrics; // what is counted, for Prometheus
 pub mod name; // names that people choose, parsed at the door
 pub mod rules; // thought without I/O: state machines, targets, limits
 pub mod run; // the run-mode seam: a service as a value, and who runs it
 pub mod sign; // DSSE, keys, Merkle inclusion, the verifier
 pub mod store; // tables that two programs touch: one file per table
-pub mod telemetry; // logs and the W3C trace context
+pub mod telemetry; // logs, spans, and the W3C trace context

@@ -9,7 +9,7 @@ use shared::bus::{Consumer, consume, topology};
 use shared::store;
 
 use crate::harness::PATIENCE;
-use crate::steps::{Parts, keys};
+use crate::steps::{Parts, keys, over_both};
 
 /// More than may wait once the queue has been drained.
 const MANY: usize = 1_050;
@@ -40,7 +40,7 @@ async fn agent(parts: &Parts, running_max: usize) -> (Agent, Consumer, Scripted)
 
 /// Takes everything that waits for the agent, as after an attach; returns how much that was.
 async fn drain(parts: &Parts, consumer: &Consumer) -> usize {
-    let mut hold = parts.ctx.bus.subscribe(&topology::agent_queue("a")).unwrap();
+    let mut hold = parts.ctx.bus.subscribe(&topology::agent_queue("a")).await.unwrap();
     consumer.handler.attached();
     let mut taken = 0;
     loop {
@@ -77,9 +77,7 @@ async fn until_reported(parts: &Parts, agent: &Agent, tasks: &[String], state: &
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_longer_than_the_line_is_taken_and_run() {
-    let parts = Parts::new().await;
+async fn a_backlog_longer_than_the_line_is_taken_and_run(parts: Parts) {
     let mut tasks = Vec::new();
     for _ in 0..MANY {
         tasks.push(parts.send().await);
@@ -94,10 +92,9 @@ async fn a_backlog_longer_than_the_line_is_taken_and_run() {
     assert_eq!((ran.len(), scripted.log().len()), (MANY, MANY), "each once");
     agent.finish(Duration::from_secs(5)).await;
 }
+over_both!(a_backlog_longer_than_the_line_is_taken_and_run);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waited_too_long_is_rejected_to_the_last_one() {
-    let parts = Parts::new().await;
+async fn what_waited_too_long_is_rejected_to_the_last_one(parts: Parts) {
     let mut tasks = Vec::new();
     for _ in 0..20 {
         tasks.push(parts.send().await);
@@ -105,7 +102,7 @@ async fn what_waited_too_long_is_rejected_to_the_last_one() {
     parts.relay().await;
     let (first, consumer, _) = agent(&parts, 2).await;
     consumer.handler.attached(); // and never drained: everything is accepted, nothing is started
-    let mut hold = parts.ctx.bus.subscribe(&topology::agent_queue("a")).unwrap();
+    let mut hold = parts.ctx.bus.subscribe(&topology::agent_queue("a")).await.unwrap();
     assert_eq!(consume::step(&mut hold, &consumer).await.unwrap(), (20, false));
     drop(hold);
     first.finish(Duration::ZERO).await;
@@ -116,3 +113,4 @@ async fn what_waited_too_long_is_rejected_to_the_last_one() {
     until_reported(&parts, &second, &tasks, "rejected").await;
     assert!(scripted.log().is_empty(), "nothing starts after its time");
 }
+over_both!(what_waited_too_long_is_rejected_to_the_last_one);

@@ -2,9 +2,11 @@
 //! limit; nothing here sleeps and hopes.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use shared::config;
@@ -14,16 +16,31 @@ use tempfile::TempDir;
 
 use crate::answer::Answer;
 
-/// How long a condition may take to come true on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a condition may take to come true on a loaded machine. A relay that is killed leaves leases
+/// that run out after half a minute.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// The door of a plane: its API, over real HTTP.
+pub struct Door {
+    base: String,
+    pub http: reqwest::Client,
+}
 
 /// An embedded plane with its folder.
 pub struct World {
     pub plane: Plane,
-    pub http: reqwest::Client,
     pub folder: Folder,
+    door: Door,
+}
+
+impl Deref for World {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
 }
 
 /// What outlives a plane: its folder and its settings.
@@ -50,7 +67,8 @@ impl Folder {
 
     pub async fn start(self) -> World {
         let plane = Plane::start(self.settings.clone()).await.unwrap();
-        World { plane, http: reqwest::Client::builder().no_proxy().build().unwrap(), folder: self }
+        let door = Door::new(&format!("http://{}", plane.address()), None);
+        World { plane, folder: self, door }
     }
 }
 
@@ -60,16 +78,34 @@ pub async fn world(agents: &[&str]) -> World {
 }
 
 impl World {
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.plane.address())
-    }
-
     pub fn client(&self) -> Client {
         Client::new(&self.url(""), self.folder.settings.plane.api_token.clone()).unwrap()
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Stops the plane; its folder stays.
+    pub async fn stop(self) -> Folder {
+        self.plane.stop().await;
+        self.folder
+    }
+}
+
+impl Door {
+    /// The plane at `base`, asked with a token if there is one.
+    pub fn new(base: &str, token: Option<&str>) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        }
+        let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap();
+        Self { base: base.to_owned(), http }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
     }
 
     /// A request to the API, to be filled in.
@@ -132,12 +168,6 @@ impl World {
             assert!(start.elapsed() < PATIENCE, "{path} stays {body}");
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    /// Stops the plane; its folder stays.
-    pub async fn stop(self) -> Folder {
-        self.plane.stop().await;
-        self.folder
     }
 }
 

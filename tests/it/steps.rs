@@ -23,6 +23,8 @@ use tasks::{Relay, Watchdog};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use crate::mysql::Database;
+
 /// When each test begins.
 const START: Time = Time(1_700_000_000_000);
 
@@ -41,15 +43,48 @@ pub struct Parts {
     pub ctx: Context,
     routes: Router,
     pub folder: TempDir,
+    /// Dropped last, after everybody who uses it.
+    _database: Option<Database>,
 }
 
+/// Makes a function of [`Parts`] a test over each database: `over_both!(what_must_hold);`.
+macro_rules! over_both {
+    ($name:ident) => {
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn over_sqlite() {
+                super::$name(crate::steps::Parts::over_sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn over_mysql() {
+                super::$name(crate::steps::Parts::over_mysql().await).await;
+            }
+        }
+    };
+}
+pub(crate) use over_both;
+
 impl Parts {
-    /// With the server `a`, its key and its queue.
-    pub async fn new() -> Self {
+    /// Over SQLite, with the server `a`, its key and its queue.
+    pub async fn over_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lite = Lite::open(&folder.path().join("muster.db")).await.unwrap();
         let db = Db::Lite(lite.clone());
         db.migrate().await.unwrap();
+        Self::new(folder, db, lite, None).await
+    }
+
+    /// The same over MySQL.
+    pub async fn over_mysql() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Lite::open(&folder.path().join("bus.db")).await.unwrap();
+        let database = Database::new().await;
+        let db = database.open().await;
+        Self::new(folder, db, lite, Some(database)).await
+    }
+
+    async fn new(folder: TempDir, db: Db, lite: Lite, database: Option<Database>) -> Self {
         let clock = Clock::manual(START);
         let bus = Bus::Local(LocalBus::open(lite, clock.clone()).await.unwrap());
         let ctx = Context { db, bus, clock, bell: Bell::default() };
@@ -60,7 +95,7 @@ impl Parts {
         store::key::put(&mut tx, "a", keys()[1].public(), None, START).await.unwrap();
         tx.commit().await.unwrap();
         ctx.bus.declare("a").await.unwrap();
-        Self { ctx, routes, folder }
+        Self { ctx, routes, folder, _database: database }
     }
 
     async fn call(&self, method: &str, path: &str, body: Value) -> Value {
@@ -87,13 +122,13 @@ impl Parts {
     pub async fn ingest(&self) {
         let consumers = result_ingestor::service(self.ctx.clone()).consumers;
         let consumer = consumers.iter().find(|consumer| consumer.queue == topology::RESULTS).unwrap();
-        let mut hold = self.ctx.bus.subscribe(topology::RESULTS).unwrap();
+        let mut hold = self.ctx.bus.subscribe(topology::RESULTS).await.unwrap();
         consume::step(&mut hold, consumer).await.unwrap();
     }
 
     /// What waits for the server `a`, acknowledged.
     async fn take(&self) -> Vec<Delivery> {
-        let mut hold = self.ctx.bus.subscribe(&topology::agent_queue("a")).unwrap();
+        let mut hold = self.ctx.bus.subscribe(&topology::agent_queue("a")).await.unwrap();
         let taken = hold.take(100).await.unwrap();
         hold.settle(taken.iter().map(|delivery| (delivery.tag, Verdict::Done)).collect()).await.unwrap();
         taken
@@ -123,7 +158,7 @@ impl Parts {
     }
 
     async fn dead(&self) -> Vec<String> {
-        let taken = self.ctx.bus.subscribe(topology::DEAD).unwrap().take(100).await.unwrap();
+        let taken = self.ctx.bus.subscribe(topology::DEAD).await.unwrap().take(100).await.unwrap();
         taken.into_iter().filter_map(|delivery| delivery.reason).collect()
     }
 }
@@ -180,9 +215,7 @@ fn running(task_id: &str, digest: &str) -> EventReport {
     }
 }
 
-#[tokio::test]
-async fn a_command_that_nobody_takes_expires_and_late_evidence_overrules_that() {
-    let parts = Parts::new().await;
+async fn a_command_that_nobody_takes_expires_and_late_evidence_overrules_that(parts: Parts) {
     let task = parts.send().await;
     assert_eq!(parts.state(&task).await, "queued");
     parts.relay().await;
@@ -204,10 +237,9 @@ async fn a_command_that_nobody_takes_expires_and_late_evidence_overrules_that() 
     let list = parts.call("GET", &format!("/api/tasks/{task}/invocations"), Value::Null).await;
     assert_eq!(list[0]["provisional_status"], "expired", "the history keeps both");
 }
+over_both!(a_command_that_nobody_takes_expires_and_late_evidence_overrules_that);
 
-#[tokio::test]
-async fn a_running_command_that_falls_silent_is_lost_by_its_deadline() {
-    let parts = Parts::new().await;
+async fn a_running_command_that_falls_silent_is_lost_by_its_deadline(parts: Parts) {
     let task = parts.send().await;
     parts.relay().await;
     let digest = digest(&parts.take().await[0], START);
@@ -221,10 +253,9 @@ async fn a_running_command_that_falls_silent_is_lost_by_its_deadline() {
     parts.watchdog().await;
     assert_eq!(parts.state(&task).await, "lost");
 }
+over_both!(a_running_command_that_falls_silent_is_lost_by_its_deadline);
 
-#[tokio::test]
-async fn a_result_twice_is_once_and_another_one_is_a_conflict() {
-    let parts = Parts::new().await;
+async fn a_result_twice_is_once_and_another_one_is_a_conflict(parts: Parts) {
     let task = parts.send().await;
     parts.relay().await;
     let digest = digest(&parts.take().await[0], START);
@@ -244,10 +275,9 @@ async fn a_result_twice_is_once_and_another_one_is_a_conflict() {
     .unwrap();
     assert_eq!(conflicts.0, 1);
 }
+over_both!(a_result_twice_is_once_and_another_one_is_a_conflict);
 
-#[tokio::test]
-async fn what_is_not_believed_lies_with_the_dead_and_holds_nobody_up() {
-    let parts = Parts::new().await;
+async fn what_is_not_believed_lies_with_the_dead_and_holds_nobody_up(parts: Parts) {
     let task = parts.send().await;
     parts.relay().await;
     let digest = digest(&parts.take().await[0], START);
@@ -260,10 +290,9 @@ async fn what_is_not_believed_lies_with_the_dead_and_holds_nobody_up() {
     assert_eq!(parts.dead().await, ["unknown_task", "wrong_digest", "wrong_issuer"]);
     assert_eq!(parts.state(&task).await, "failed");
 }
+over_both!(what_is_not_believed_lies_with_the_dead_and_holds_nobody_up);
 
-#[tokio::test]
-async fn a_lost_queue_is_made_again_with_what_was_sent_into_it() {
-    let parts = Parts::new().await;
+async fn a_lost_queue_is_made_again_with_what_was_sent_into_it(parts: Parts) {
     let first = parts.send().await;
     parts.relay().await;
     assert_eq!(parts.state(&first).await, "sent");
@@ -275,10 +304,9 @@ async fn a_lost_queue_is_made_again_with_what_was_sent_into_it() {
     let digests: Vec<_> = parts.take().await.iter().map(|delivery| digest(delivery, START)).collect();
     assert_eq!(digests.len(), 2, "both the old command and the new one");
 }
+over_both!(a_lost_queue_is_made_again_with_what_was_sent_into_it);
 
-#[tokio::test]
-async fn a_lost_queue_brings_the_cancel_back_before_its_command() {
-    let parts = Parts::new().await;
+async fn a_lost_queue_brings_the_cancel_back_before_its_command(parts: Parts) {
     let task = parts.send().await;
     parts.relay().await;
     parts.call("POST", &format!("/api/tasks/{task}/cancel"), Value::Null).await;
@@ -291,27 +319,25 @@ async fn a_lost_queue_brings_the_cancel_back_before_its_command() {
     let kinds: Vec<_> = parts.take().await.iter().map(is_cancel).collect();
     assert_eq!(kinds, [false, true, false], "the new command; then the old one's cancel, then the old one");
 }
+over_both!(a_lost_queue_brings_the_cancel_back_before_its_command);
 
-#[tokio::test]
-async fn an_order_that_comes_late_does_not_take_a_live_queue() {
-    let parts = Parts::new().await;
+async fn an_order_that_comes_late_does_not_take_a_live_queue(parts: Parts) {
     let order = |kind| store::outbox::Entry { kind, task_id: None, hostname: "a", traceparent: None, expires_at: None };
     let mut tx = parts.ctx.db.begin().await.unwrap();
     store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Delete)], START).await.unwrap();
     tx.commit().await.unwrap();
     parts.relay().await;
-    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_ok(), "`a` is registered");
+    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).await.is_ok(), "`a` is registered");
     let mut tx = parts.ctx.db.begin().await.unwrap();
     store::server::delete(&mut tx, "a").await.unwrap();
     store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Declare)], START).await.unwrap();
     tx.commit().await.unwrap();
     parts.relay().await;
-    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_err(), "`a` is not registered any more");
+    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).await.is_err(), "`a` is not registered any more");
 }
+over_both!(an_order_that_comes_late_does_not_take_a_live_queue);
 
-#[tokio::test]
-async fn a_server_that_is_gone_is_undeliverable_and_gets_no_queue() {
-    let parts = Parts::new().await;
+async fn a_server_that_is_gone_is_undeliverable_and_gets_no_queue(parts: Parts) {
     let task = parts.send().await;
     let mut tx = parts.ctx.db.begin().await.unwrap();
     assert!(store::server::delete(&mut tx, "a").await.unwrap());
@@ -319,23 +345,21 @@ async fn a_server_that_is_gone_is_undeliverable_and_gets_no_queue() {
     parts.ctx.bus.delete("a").await.unwrap();
     parts.relay().await;
     assert_eq!(parts.state(&task).await, "undeliverable");
-    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).is_err());
+    assert!(parts.ctx.bus.subscribe(&topology::agent_queue("a")).await.is_err());
 }
+over_both!(a_server_that_is_gone_is_undeliverable_and_gets_no_queue);
 
-#[tokio::test]
-async fn a_cancel_before_the_relay_is_final_at_once_and_nothing_is_sent() {
-    let parts = Parts::new().await;
+async fn a_cancel_before_the_relay_is_final_at_once_and_nothing_is_sent(parts: Parts) {
     let task = parts.send().await;
     parts.call("POST", &format!("/api/tasks/{task}/cancel"), Value::Null).await;
     assert_eq!(parts.state(&task).await, "cancelled");
     parts.relay().await;
     assert!(parts.take().await.is_empty());
-    assert_eq!(store::outbox::backlog(&parts.ctx.db).await.unwrap(), 0);
+    assert_eq!(store::outbox::backlog(&parts.ctx.db).await.unwrap().0, 0);
 }
+over_both!(a_cancel_before_the_relay_is_final_at_once_and_nothing_is_sent);
 
-#[tokio::test]
-async fn a_relay_that_died_with_a_lease_is_replaced_when_it_runs_out() {
-    let parts = Parts::new().await;
+async fn a_relay_that_died_with_a_lease_is_replaced_when_it_runs_out(parts: Parts) {
     let task = parts.send().await;
     let leased = store::outbox::lease(&parts.ctx.db, "dead", START, START.plus(Duration::from_secs(30)), 10).await;
     assert_eq!(leased.unwrap().len(), 1);
@@ -348,23 +372,21 @@ async fn a_relay_that_died_with_a_lease_is_replaced_when_it_runs_out() {
     assert_eq!(parts.state(&task).await, "sent");
     assert_eq!(parts.take().await.len(), 2, "the command and its cancel");
 }
+over_both!(a_relay_that_died_with_a_lease_is_replaced_when_it_runs_out);
 
-#[tokio::test]
-async fn what_expired_in_the_outbox_is_not_sent() {
-    let parts = Parts::new().await;
+async fn what_expired_in_the_outbox_is_not_sent(parts: Parts) {
     let task = parts.send().await;
     parts.ctx.clock.advance(Duration::from_secs(3_600));
     parts.relay().await;
     assert!(parts.take().await.is_empty());
-    assert_eq!(store::outbox::backlog(&parts.ctx.db).await.unwrap(), 0);
+    assert_eq!(store::outbox::backlog(&parts.ctx.db).await.unwrap().0, 0);
     parts.ctx.clock.advance(Duration::from_secs(91));
     parts.watchdog().await;
     assert_eq!(parts.state(&task).await, "expired");
 }
+over_both!(what_expired_in_the_outbox_is_not_sent);
 
-#[tokio::test]
-async fn two_relays_send_each_command_once() {
-    let parts = Parts::new().await;
+async fn two_relays_send_each_command_once(parts: Parts) {
     for _ in 0..40 {
         parts.send().await;
     }
@@ -378,3 +400,4 @@ async fn two_relays_send_each_command_once() {
     digests.dedup();
     assert_eq!(digests.len(), 40, "each of them once");
 }
+over_both!(two_relays_send_each_command_once);

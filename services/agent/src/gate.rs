@@ -12,7 +12,9 @@ use shared::bus::{Delivery, Handler, Verdict};
 use shared::clock::Time;
 use shared::contract::signed::{Cancel, Command};
 use shared::error::{Result, chain};
+use shared::metrics;
 use shared::sign::{Authentic, Inbound, Refusal, Verified, inbound};
+use shared::telemetry::TraceContext;
 use tokio_util::sync::CancellationToken;
 
 use crate::Agent;
@@ -57,9 +59,12 @@ impl Handler for Agent {
         self.0.state.attached();
     }
 
-    fn handle(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Verdict>> {
+    fn handle(&self, mut deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Verdict>> {
         Box::pin(async move {
-            self.admit(&deliveries).await.unwrap_or_else(|error| {
+            let spans: Vec<_> = deliveries.iter_mut().map(|delivery| delivery.enter("process command")).collect();
+            let admitted = self.admit(&deliveries).await;
+            drop(spans);
+            admitted.unwrap_or_else(|error| {
                 // No journal, no execution: the broker keeps the commands until there is one.
                 tracing::error!(cause = chain(&error), "commands could not be journalled; none was run");
                 vec![Verdict::Again; deliveries.len()]
@@ -124,7 +129,10 @@ impl Agent {
             verdicts.push(match judged {
                 Ok(()) => Verdict::Done,
                 Err(refusal) => {
-                    tracing::warn!(reason = refusal.as_str(), "a message was not believed");
+                    metrics::refused("agent", refusal);
+                    TraceContext::within(delivery.traceparent.as_deref(), || {
+                        tracing::warn!(reason = refusal.as_str(), "a message was not believed");
+                    });
                     Verdict::Dead(refusal.as_str().to_owned())
                 }
             });
@@ -211,7 +219,9 @@ impl Agent {
 
     /// The journal's entry for a command that does not run, with its signed result.
     pub(crate) fn conclude(&self, id: JobId<'_>, end: End, trace: Option<&str>) -> Result<Entry> {
-        tracing::info!(task_id = id.0, status = ?end.status, reason = end.reason, "a command does not run");
+        TraceContext::within(trace, || {
+            tracing::info!(task_id = id.0, status = ?end.status, reason = end.reason, "a command does not run");
+        });
         Ok(Entry::finished(id, self.result(id, end)?, trace, self.0.clock.now()))
     }
 }

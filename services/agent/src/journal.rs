@@ -20,6 +20,7 @@ use std::time::Duration;
 use shared::clock::Time;
 use shared::db::Lite;
 use shared::error::{Error, Result};
+use shared::metrics;
 use sqlx::{QueryBuilder, Sqlite};
 
 pub use entry::{Entry, Phase, Unfinished};
@@ -85,6 +86,7 @@ impl Journal {
         let sizes: Vec<(String, i64)> = sqlx::query_as(sizes).fetch_all(tx.connection().await?).await?;
         tx.commit().await?;
         let size = |(task_id, bytes)| (task_id, usize::try_from(bytes).unwrap_or(0));
+        metrics::spooled(0, sizes.len());
         Ok(Self { lite, epoch: Time(epoch), spooled: Mutex::new(sizes.into_iter().map(size).collect()) })
     }
 
@@ -157,7 +159,10 @@ impl Journal {
     }
 
     fn count(&self, entries: &[Entry]) {
-        self.sizes().extend(entries.iter().filter_map(Entry::spooled));
+        let mut sizes = self.sizes();
+        let before = sizes.len();
+        sizes.extend(entries.iter().filter_map(Entry::spooled));
+        metrics::spooled(before, sizes.len());
     }
 
     /// Notes, on the disk, that an accepted job is about to start.
@@ -214,9 +219,11 @@ impl Journal {
         };
         self.lite.write_soft(deliver).await?;
         let mut sizes = self.sizes();
+        let before = sizes.len();
         for id in ids {
             sizes.remove(id);
         }
+        metrics::spooled(before, sizes.len());
         Ok(())
     }
 

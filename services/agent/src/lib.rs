@@ -5,15 +5,19 @@
 //! what came of it, `spool` brings that to the broker. Nothing is acknowledged before it is on the
 //! disk, and nothing that had started is ever started again.
 
-mod alone;
+mod args;
 mod config;
+mod enroll;
+mod enrolment;
 pub mod exec;
 mod gate;
 mod heartbeat;
 mod journal;
 mod load;
+mod notify;
 mod policy;
 mod report;
+mod run;
 mod spool;
 mod state;
 mod work;
@@ -31,7 +35,7 @@ use shared::rules::limits::HEARTBEAT_EVERY;
 use shared::run::{Bell, Chore, Service};
 use shared::sign::{KeyState, PublicKey, SigningKey, TrustedKey};
 
-pub use alone::alone;
+pub use args::main;
 pub use config::Settings;
 use exec::{Account, Exec};
 use journal::Journal;
@@ -88,7 +92,7 @@ impl Agent {
             exec,
             account: Account::current().map_err(shared::error::Error::internal)?,
             key,
-            policy: Policy::new(settings.policy),
+            policy: Policy::new(settings.policy, settings.policy_may_be_own),
             journal,
             boot_id,
             running_max: settings.running_max,
@@ -108,11 +112,7 @@ impl Agent {
 
     /// The agent as a service.
     pub fn service(&self) -> Service {
-        let consumer = Consumer {
-            queue: topology::agent_queue(&self.0.hostname),
-            batch_max: BATCH_MAX,
-            handler: Arc::new(self.clone()),
-        };
+        let consumer = Consumer::new(topology::agent_queue(&self.0.hostname), BATCH_MAX, Arc::new(self.clone()));
         let chores = vec![
             self.chore("heartbeat", HEARTBEAT_EVERY, Bell::default(), Self::heartbeat),
             self.chore("spool", SPOOL_EVERY, self.0.spool_bell.clone(), Self::flush),

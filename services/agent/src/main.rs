@@ -1,5 +1,5 @@
-//! The agent, alone in a process.
+//! The binary `muster-agent`.
 
 fn main() -> std::process::ExitCode {
-    shared::run::main("agent", agent::alone)
+    agent::main()
 }

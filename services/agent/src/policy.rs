@@ -18,7 +18,11 @@ const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The policy of a host.
 #[derive(Clone, Debug)]
-pub struct Policy(Option<PathBuf>);
+pub struct Policy {
+    path: Option<PathBuf>,
+    /// It may belong to the agent's own account too, not to root alone.
+    may_be_own: bool,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,22 +67,31 @@ pub enum PolicyError {
 
 impl Policy {
     /// The policy in `path`; without one everything is allowed that the agent's account may do.
-    pub const fn new(path: Option<PathBuf>) -> Self {
-        Self(path)
+    /// It must belong to root, so that no command can rewrite it that runs as another account;
+    /// `may_be_own` lets it belong to the agent's account, as for a plane of one's own.
+    pub const fn new(path: Option<PathBuf>, may_be_own: bool) -> Self {
+        Self { path, may_be_own }
+    }
+
+    /// Whether it can be used as it is, so that an operator learns early that it cannot.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.read().map(drop)
     }
 
     /// Whether `user` may run `command` for up to `timeout` seconds.
     pub fn judge(&self, user: &str, command: &str, timeout: u32) -> Result<(), PolicyError> {
-        let Some(path) = &self.0 else { return Ok(()) };
-        let file = read(path).map_err(PolicyError::Unusable)?;
-        if !file.enabled {
-            return Err(PolicyError::Disabled);
-        }
+        let Some(file) = self.read()? else { return Ok(()) };
         if let Some(most) = file.max_timeout.filter(|most| timeout > *most) {
             return Err(PolicyError::Timeout(most));
         }
         let allowed = file.allow.iter().any(|rule| rule.admits(user, command));
         allowed.then_some(()).ok_or_else(|| PolicyError::NotAllowed(user.to_owned()))
+    }
+
+    fn read(&self) -> Result<Option<File>, PolicyError> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let file = read(path, self.may_be_own).map_err(PolicyError::Unusable)?;
+        if file.enabled { Ok(Some(file)) } else { Err(PolicyError::Disabled) }
     }
 }
 
@@ -90,11 +103,11 @@ impl Rule {
     }
 }
 
-fn read(path: &Path) -> Result<File, String> {
+fn read(path: &Path, may_be_own: bool) -> Result<File, String> {
     let shown = path.display();
     let meta = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
-    // Whoever can write the file decides what runs here: that may be root or the agent's own account.
-    if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
+    // Whoever can write the file decides what runs here.
+    if meta.uid() != 0 && !(may_be_own && meta.uid() == geteuid().as_raw()) {
         return Err(format!("{shown} must belong to root"));
     }
     if meta.mode() & 0o022 != 0 {
@@ -117,7 +130,7 @@ mod tests {
         let path = folder.path().join("policy.toml");
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        (folder, Policy::new(Some(path)))
+        (folder, Policy::new(Some(path), true))
     }
 
     #[test]
@@ -153,6 +166,20 @@ mod tests {
         }
         let (_folder, policy) = policy(open, 0o644);
         assert!(policy.judge("u", "c", 1).is_ok());
-        assert!(Policy::new(None).judge("u", "c", 1).is_ok());
+        assert!(Policy::new(None, false).judge("u", "c", 1).is_ok());
+    }
+    #[test]
+    fn only_a_person_s_own_plane_obeys_a_policy_that_is_not_root_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        fs::write(&path, "enabled = true\n[[allow]]\nusers = [\"*\"]\nany = true\n").unwrap();
+        let judge = |may_be_own| Policy::new(Some(path.clone()), may_be_own).judge("u", "c", 1);
+        assert!(judge(true).is_ok());
+        let is_root = geteuid().is_root();
+        assert_eq!(judge(false).is_ok(), is_root, "a file of one's own is root's only for root");
+        if is_root {
+            std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+            assert!(judge(true).is_err() && judge(false).is_err(), "a stranger's counts for nobody");
+        }
     }
 }

@@ -32,7 +32,7 @@ impl Agent {
     pub(crate) async fn hand_in(&self, spooled: &[Spooled]) -> Result<()> {
         let message =
             |report: &Spooled| self.message(Kind::Result, report.report.clone(), report.traceparent.as_deref(), None);
-        let outcomes = self.0.bus.publish(spooled.iter().map(message).collect()).await;
+        let outcomes = self.send(spooled.iter().map(message).collect()).await;
         let (mut delivered, mut failure) = (Vec::with_capacity(spooled.len()), None);
         for (report, outcome) in spooled.iter().zip(outcomes) {
             match outcome.and_then(confirmed) {
@@ -52,8 +52,15 @@ impl Agent {
         trace: Option<&str>,
         ttl: Option<Duration>,
     ) -> Result<()> {
-        let outcomes = self.0.bus.publish(vec![self.message(kind, body, trace, ttl)]).await;
+        let outcomes = self.send(vec![self.message(kind, body, trace, ttl)]).await;
         outcomes.into_iter().try_for_each(|outcome| outcome.and_then(confirmed))
+    }
+
+    async fn send(&self, mut messages: Vec<Message>) -> Vec<Result<Receipt>> {
+        let spans: Vec<_> = messages.iter_mut().map(|message| message.enter("report")).collect();
+        let outcomes = self.0.bus.publish(messages).await;
+        drop(spans);
+        outcomes
     }
 
     fn message(&self, kind: Kind, body: String, trace: Option<&str>, ttl: Option<Duration>) -> Message {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::contract::signed::Command;
+use shared::metrics;
 use shared::sign::Authentic;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,7 +85,9 @@ impl State {
 
     /// Gives a place back.
     pub fn leave(&self, task_id: &str) {
-        self.known().running.remove(task_id);
+        if self.known().running.remove(task_id).is_some() {
+            metrics::running(-1.0);
+        }
     }
 
     /// Takes a waiting command out of the line.
@@ -139,6 +142,7 @@ impl Known {
             return Some(false);
         }
         self.running.insert(task_id.to_owned(), CancellationToken::new());
+        metrics::running(1.0);
         Some(true)
     }
 }

@@ -11,6 +11,7 @@ use shared::contract::signed::Progress;
 use shared::error::{Result, chain};
 use shared::rules::backoff::Backoff;
 use shared::sign::{Inbound, inbound};
+use shared::telemetry::{self, Span, TraceContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::Agent;
@@ -26,7 +27,13 @@ impl Agent {
         let agent = self.clone();
         self.0.state.jobs().spawn(async move {
             let task_id = admitted.command.body().task_id.clone();
-            if let Err(error) = agent.run(admitted).await {
+            let trace = admitted.traceparent.as_deref().and_then(TraceContext::parse);
+            let run = agent.run(admitted);
+            let ran = match trace {
+                Some(trace) => trace.scope(run).await,
+                None => run.await,
+            };
+            if let Err(error) = ran {
                 // Journalled, it is handed in by the spool; else the next run of the agent reports it.
                 tracing::warn!(task_id, cause = chain(&error), "a command's end could not be reported yet");
             }
@@ -38,18 +45,22 @@ impl Agent {
     async fn run(&self, admitted: Admitted) -> Result<()> {
         let Admitted { command, account, traceparent, stop } = admitted;
         let body = command.body();
+        let span = Span::carry_on("run", telemetry::Kind::Internal, traceparent.as_deref());
+        let context = span.as_ref().map(Span::context);
+        let trace = context.as_ref().map(TraceContext::traceparent);
         let job = Job {
             task_id: body.task_id.clone(),
             hostname: self.0.hostname.clone(),
             command: body.command.clone(),
             account,
             timeout: Duration::from_secs(u64::from(body.timeout)),
-            traceparent: traceparent.clone(),
+            traceparent: trace.clone(),
         };
         let id = (body.task_id.as_str(), command.digest());
         let end =
             if stop.is_cancelled() { End::cancelled_before() } else { self.start_and_follow(id, job, &stop).await };
-        self.end(id, end, traceparent.as_deref()).await
+        drop(span);
+        self.end(id, end, trace.as_deref()).await
     }
 
     async fn start_and_follow(&self, id: JobId<'_>, job: Job, stop: &CancellationToken) -> End {

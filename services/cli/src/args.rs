@@ -7,7 +7,7 @@ use shared::error::{Error, Kind, Result};
 
 use crate::exit::Exit;
 use crate::plane::Plane;
-use crate::{cancel, demo, health, keys, results, run, servers, tasks, terminal, up, verify};
+use crate::{cancel, demo, fleet, health, keys, migrate, results, run, servers, tasks, terminal, up, verify};
 
 /// Muster keeps a roll of servers, sends signed commands to them and brings back signed results
 #[derive(Parser)]
@@ -50,6 +50,8 @@ enum Command {
     Cancel(cancel::Args),
     Verify(verify::Args),
     Health(health::Args),
+    Migrate(migrate::Args),
+    Fleet(fleet::Args),
 }
 
 /// Does what the command line asks, and says in one sentence why not when it cannot.
@@ -82,6 +84,8 @@ async fn dispatch(Args { plane, command }: Args) -> Result<Exit> {
         Command::Cancel(args) => cancel::run(args, plane.open()?).await,
         Command::Verify(args) => verify::run(args, plane.open()?).await,
         Command::Health(args) => health::run(args, plane.open()?).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Fleet(args) => fleet::run(args, plane.open()?).await,
     }
 }
 
@@ -135,6 +139,8 @@ mod tests {
             "muster tasks --limit 0",
             "muster tasks show abc",
             "muster verify",
+            "muster fleet --agents 0",
+            "muster fleet --key-bits 1024",
             "muster verify ID --file evidence.json",
             "muster verify --file evidence.json --save evidence.json",
         ] {

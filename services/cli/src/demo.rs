@@ -44,7 +44,7 @@ pub struct Args {
 
 /// Starts everything, does the job, checks it, and clears up.
 pub async fn run(args: Args) -> Result<Exit> {
-    telemetry::init("error");
+    let telemetry = telemetry::init("muster-demo", "error");
     let folder = tempfile::tempdir().map_err(|error| {
         Error::unavailable("the demo needs a temporary folder; set TMPDIR to one that can be written").because(error)
     })?;
@@ -58,6 +58,7 @@ pub async fn run(args: Args) -> Result<Exit> {
     session.out.line(&format!("registered {} with a key of its own each", HOSTNAMES.join(", ")))?;
     let outcome = show(&mut session, args.command.join(" "), settings.plane.signing_key()?.public()).await;
     plane.stop().await;
+    telemetry.flush().await;
     outcome
 }
 

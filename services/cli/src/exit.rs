@@ -37,7 +37,9 @@ impl From<Kind> for Exit {
             | Kind::Conflict
             | Kind::TooLarge
             | Kind::UnsupportedMedia => Self::Refused,
-            Kind::Unavailable | Kind::Timeout | Kind::Internal => Self::Unreachable,
+            Kind::Unavailable | Kind::Contended | Kind::TooMany | Kind::BadAnswer | Kind::Timeout | Kind::Internal => {
+                Self::Unreachable
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use shared::config::{self, LISTEN_DEFAULT};
 use shared::error::{Error, Result};
 use shared::name::Hostname;
 use shared::run::Termination;
-use shared::telemetry;
+use shared::{metrics, telemetry};
 use solo::{Plane, Settings};
 
 use crate::exit::Exit;
@@ -50,8 +50,9 @@ pub struct Args {
 
 /// Starts the plane, says so in one line, and runs until it is told to stop.
 pub async fn run(args: Args) -> Result<Exit> {
-    telemetry::init("warn");
-    let termination = Termination::listen()?;
+    let telemetry = telemetry::init("muster", "warn");
+    metrics::install()?;
+    let mut termination = Termination::listen()?;
     let settings = args.settings()?;
     let (folder, agents) = (settings.plane.data_dir.clone(), settings.agents.join(", "));
     let plane = Plane::start(settings).await?;
@@ -63,6 +64,7 @@ pub async fn run(args: Args) -> Result<Exit> {
     ))?;
     termination.asked().await;
     plane.stop().await;
+    telemetry.flush().await;
     Ok(Exit::Success)
 }
 

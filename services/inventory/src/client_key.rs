@@ -12,11 +12,12 @@ use shared::http::body::Fields;
 use shared::http::list::{List, Paging, respond};
 use shared::http::path::HostnamePath;
 use shared::name::Hostname;
-use shared::run::Context;
 use shared::sign::PublicKey;
 use shared::store;
 
-pub fn routes() -> Router<Context> {
+use crate::Inventory;
+
+pub fn routes() -> Router<Inventory> {
     Router::new()
         .route("/api/client-keys", get(list))
         .route("/api/client-keys/{hostname}", get(show).put(put).delete(revoke))
@@ -39,16 +40,16 @@ impl List for InUse {
     }
 }
 
-async fn list(State(ctx): State<Context>, paging: Paging) -> Result<Response> {
-    respond(InUse(ctx.db), paging).await
+async fn list(State(inventory): State<Inventory>, paging: Paging) -> Result<Response> {
+    respond(InUse(inventory.db), paging).await
 }
 
-async fn show(State(ctx): State<Context>, HostnamePath(hostname): HostnamePath) -> Result<Json<ClientKey>> {
-    find(&ctx, &hostname).await.map(Json)
+async fn show(State(inventory): State<Inventory>, HostnamePath(hostname): HostnamePath) -> Result<Json<ClientKey>> {
+    find(&inventory, &hostname).await.map(Json)
 }
 
-async fn find(ctx: &Context, hostname: &Hostname) -> Result<ClientKey> {
-    let row = store::key::active(&ctx.db, hostname.as_str()).await?;
+async fn find(inventory: &Inventory, hostname: &Hostname) -> Result<ClientKey> {
+    let row = store::key::active(&inventory.db, hostname.as_str()).await?;
     row.ok_or_else(|| absent(hostname))?.shown()
 }
 
@@ -58,7 +59,7 @@ fn absent(hostname: &Hostname) -> Error {
 
 /// Stores a key; the one before retires. The server need not be registered yet.
 async fn put(
-    State(ctx): State<Context>,
+    State(inventory): State<Inventory>,
     HostnamePath(hostname): HostnamePath,
     body: Fields,
 ) -> Result<Json<ClientKey>> {
@@ -66,16 +67,16 @@ async fn put(
     let key = PublicKey::from_pem(body.required("public_key_pem")?)?;
     let named = |text| Algorithm::parse(text).ok_or_else(|| Error::bad_input("`algorithm` must be `PS256` or `RS256`"));
     let algorithm = body.text("algorithm")?.map(named).transpose()?;
-    let mut tx = ctx.db.begin().await?;
-    store::key::put(&mut tx, hostname.as_str(), &key, algorithm, ctx.clock.now()).await?;
+    let mut tx = inventory.db.begin().await?;
+    store::key::put(&mut tx, hostname.as_str(), &key, algorithm, inventory.clock.now()).await?;
     tx.commit().await?;
-    find(&ctx, &hostname).await.map(Json)
+    find(&inventory, &hostname).await.map(Json)
 }
 
 /// Revokes a host's keys. Nothing is deleted, so that old results can still be checked.
-async fn revoke(State(ctx): State<Context>, HostnamePath(hostname): HostnamePath) -> Result<StatusCode> {
-    let mut tx = ctx.db.begin().await?;
-    if !store::key::revoke(&mut tx, hostname.as_str(), ctx.clock.now()).await? {
+async fn revoke(State(inventory): State<Inventory>, HostnamePath(hostname): HostnamePath) -> Result<StatusCode> {
+    let mut tx = inventory.db.begin().await?;
+    if !store::key::revoke(&mut tx, hostname.as_str(), inventory.clock.now()).await? {
         return Err(absent(&hostname));
     }
     tx.commit().await?;

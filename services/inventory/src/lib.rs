@@ -7,10 +7,22 @@ mod client_key;
 mod server;
 
 use axum::Router;
-use shared::run::{Context, Service};
+use shared::clock::Clock;
+use shared::db::Db;
+use shared::run::{Bell, Service};
 
-/// The service.
-pub fn service(ctx: Context) -> Service {
-    let routes = Router::new().merge(server::routes()).merge(client_key::routes()).with_state(ctx);
+/// What the handlers work with.
+#[derive(Clone)]
+struct Inventory {
+    db: Db,
+    clock: Clock,
+    /// Rung when there is something in the outbox.
+    bell: Bell,
+}
+
+/// The service. Rings `bell` when there is something for the relay.
+pub fn service(db: Db, clock: Clock, bell: Bell) -> Service {
+    let routes = Router::new().merge(server::routes()).merge(client_key::routes());
+    let routes = routes.with_state(Inventory { db, clock, bell });
     Service { name: "inventory", routes, consumers: Vec::new(), chores: Vec::new() }
 }

@@ -16,12 +16,13 @@ use shared::http::list::{List, Paging, respond};
 use shared::http::path::HostnamePath;
 use shared::name::{self, Hostname};
 use shared::rules::invocation::Event;
-use shared::run::Context;
 use shared::store;
 use shared::store::invocation::Change;
 use shared::store::outbox::{self, Kind, Withdraw};
 
-pub fn routes() -> Router<Context> {
+use crate::Inventory;
+
+pub fn routes() -> Router<Inventory> {
     Router::new()
         .route("/api/servers", get(list).post(create))
         .route("/api/servers/{hostname}", get(show).patch(update).delete(remove))
@@ -47,20 +48,20 @@ impl List for All {
     }
 }
 
-async fn list(State(ctx): State<Context>, paging: Paging) -> Result<Response> {
-    respond(All { db: ctx.db, now: ctx.clock.now() }, paging).await
+async fn list(State(inventory): State<Inventory>, paging: Paging) -> Result<Response> {
+    respond(All { db: inventory.db, now: inventory.clock.now() }, paging).await
 }
 
-async fn create(State(ctx): State<Context>, body: Fields) -> Result<Response> {
+async fn create(State(inventory): State<Inventory>, body: Fields) -> Result<Response> {
     body.only(&["hostname", "ip", "group"])?;
     let hostname = Hostname::parse("hostname", body.required("hostname")?)?;
     let new = NewServer { hostname: hostname.as_str().to_owned(), ip: ip(&body)?, group: group(&body)? };
-    let now = ctx.clock.now();
-    let mut tx = ctx.db.begin().await?;
+    let now = inventory.clock.now();
+    let mut tx = inventory.db.begin().await?;
     store::server::insert(&mut tx, &new, now).await?;
     order_queue(&mut tx, Kind::Declare, &new.hostname, now).await?;
     tx.commit().await?;
-    ctx.bell.ring();
+    inventory.bell.ring();
     let server = Server {
         hostname: new.hostname,
         ip: new.ip,
@@ -84,12 +85,12 @@ fn group(body: &Fields) -> Result<Option<String>> {
     body.text("group")?.map(|text| name::group("group", text)).transpose()
 }
 
-async fn show(State(ctx): State<Context>, HostnamePath(hostname): HostnamePath) -> Result<Json<Server>> {
-    find(&ctx, &hostname).await.map(Json)
+async fn show(State(inventory): State<Inventory>, HostnamePath(hostname): HostnamePath) -> Result<Json<Server>> {
+    find(&inventory, &hostname).await.map(Json)
 }
 
-async fn find(ctx: &Context, hostname: &Hostname) -> Result<Server> {
-    let server = store::server::find(&ctx.db, hostname.as_str(), ctx.clock.now()).await?;
+async fn find(inventory: &Inventory, hostname: &Hostname) -> Result<Server> {
+    let server = store::server::find(&inventory.db, hostname.as_str(), inventory.clock.now()).await?;
     server.ok_or_else(|| absent(hostname))
 }
 
@@ -98,7 +99,7 @@ fn absent(hostname: &Hostname) -> Error {
 }
 
 async fn update(
-    State(ctx): State<Context>,
+    State(inventory): State<Inventory>,
     HostnamePath(hostname): HostnamePath,
     body: Fields,
 ) -> Result<Json<Server>> {
@@ -106,29 +107,33 @@ async fn update(
     let ip = body.has("ip").then(|| ip(&body)).transpose()?;
     let group = body.has("group").then(|| group(&body)).transpose()?;
     let (new_ip, new_group) = (ip.as_ref().map(Option::as_deref), group.as_ref().map(Option::as_deref));
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = inventory.db.begin().await?;
     if !store::server::update(&mut tx, hostname.as_str(), new_ip, new_group).await? {
         return Err(absent(&hostname));
     }
     tx.commit().await?;
-    find(&ctx, &hostname).await.map(Json)
+    find(&inventory, &hostname).await.map(Json)
 }
 
 /// Deletes a server. What no relay has touched yet is cancelled; what was sent is left to its agent
 /// or to the watchdog.
-async fn remove(State(ctx): State<Context>, HostnamePath(hostname): HostnamePath) -> Result<StatusCode> {
-    let now = ctx.clock.now();
-    let mut tx = ctx.db.begin().await?;
+async fn remove(State(inventory): State<Inventory>, HostnamePath(hostname): HostnamePath) -> Result<StatusCode> {
+    let now = inventory.clock.now();
+    inventory.db.persist(|| delete(&inventory, &hostname, now)).await?;
+    inventory.bell.ring();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(inventory: &Inventory, hostname: &Hostname, now: Time) -> Result<()> {
+    let mut tx = inventory.db.begin().await?;
     if !store::server::delete(&mut tx, hostname.as_str()).await? {
-        return Err(absent(&hostname));
+        return Err(absent(hostname));
     }
     let withdrawn = outbox::withdraw(&mut tx, Withdraw::Host(hostname.as_str())).await?;
     let change = |key| Change { key, event: Event::Withdrawn, reason: Some("its server was deleted".to_owned()) };
     store::invocation::apply(&mut tx, withdrawn.into_iter().map(change).collect(), now).await?;
     order_queue(&mut tx, Kind::Delete, hostname.as_str(), now).await?;
-    tx.commit().await?;
-    ctx.bell.ring();
-    Ok(StatusCode::NO_CONTENT)
+    tx.commit().await
 }
 
 async fn order_queue(tx: &mut Tx, kind: Kind, hostname: &str, now: Time) -> Result<()> {

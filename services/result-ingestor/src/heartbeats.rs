@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use shared::bus::{Delivery, Handler, Verdict};
 use shared::contract::signed::{Heartbeat, Kind};
 use shared::error::{Result, chain};
+use shared::metrics;
 use shared::run::Context;
 use shared::sign::{Report, Verified};
 use shared::store;
@@ -63,6 +64,7 @@ impl Heartbeats {
 impl Handler for Heartbeats {
     fn handle(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Verdict>> {
         Box::pin(async move {
+            metrics::ingested("heartbeats", deliveries.len());
             let verdict = match self.take(&deliveries).await {
                 Ok(()) => Verdict::Done,
                 Err(error) => {

@@ -25,8 +25,8 @@ pub fn service(ctx: Context) -> Service {
     let results = results::Results::new(ctx.clone(), Arc::clone(&refusals));
     let heartbeats = heartbeats::Heartbeats::new(ctx, refusals);
     let consumers = vec![
-        Consumer { queue: topology::RESULTS.to_owned(), batch_max: BATCH_MAX, handler: Arc::new(results) },
-        Consumer { queue: topology::HEARTBEATS.to_owned(), batch_max: BATCH_MAX, handler: Arc::new(heartbeats) },
+        Consumer::new(topology::RESULTS, BATCH_MAX, Arc::new(results)),
+        Consumer::new(topology::HEARTBEATS, BATCH_MAX, Arc::new(heartbeats)),
     ];
     Service { name: "result-ingestor", routes: axum::Router::new(), consumers, chores: Vec::new() }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shared::bus::Verdict;
+use shared::metrics;
 use shared::sign::Refusal;
 
 /// A counter for each reason.
@@ -13,6 +14,7 @@ impl Refusals {
     /// Counts a refusal.
     pub fn count(&self, refusal: Refusal) {
         self.0[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        metrics::refused("plane", refusal);
         tracing::debug!(reason = refusal.as_str(), "a report was refused");
     }
 

@@ -12,11 +12,13 @@ use shared::clock::Time;
 use shared::contract::signed::{EventReport, Kind, Progress, ResultReport};
 use shared::db::Tx;
 use shared::error::{self, Result, chain};
+use shared::metrics;
 use shared::rules::invocation::Event;
 use shared::run::Context;
 use shared::sign::{Asked, Authentic, Refusal, Report, Verified};
 use shared::store;
 use shared::store::invocation::{Change, Key, Locked};
+use shared::telemetry::{self, Span, TraceContext};
 
 use crate::refusals::Refusals;
 use crate::verify;
@@ -51,16 +53,21 @@ impl Results {
         Self { ctx, refusals }
     }
 
-    async fn take(&self, deliveries: &[Delivery]) -> Result<Vec<Verdict>> {
+    async fn take(&self, deliveries: &[Delivery], spans: &[Span]) -> Result<Vec<Verdict>> {
         let mut verdicts = vec![Verdict::Done; deliveries.len()];
         let mut opened = Vec::with_capacity(deliveries.len());
         let reports = verify::open(&self.ctx, deliveries, &[Kind::Result, Kind::Event]).await?;
         for (place, report) in reports.into_iter().enumerate() {
             match report {
                 Ok(report) => opened.push(Opened { place, report }),
-                Err(refusal) => verdicts[place] = self.refusals.dead(refusal),
+                Err(refusal) => {
+                    let trace = deliveries[place].traceparent.as_deref();
+                    verdicts[place] = TraceContext::within(trace, || self.refusals.dead(refusal));
+                }
             }
         }
+        let _writes: Vec<_> =
+            spans.iter().map(|span| span.part("write to database", telemetry::Kind::Client)).collect();
         self.store(opened, &mut verdicts).await?;
         Ok(verdicts)
     }
@@ -179,9 +186,14 @@ impl Believed {
 }
 
 impl Handler for Results {
-    fn handle(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Verdict>> {
+    fn handle(&self, mut deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Verdict>> {
         Box::pin(async move {
-            self.take(&deliveries).await.unwrap_or_else(|error| {
+            metrics::ingested("results", deliveries.len());
+            // Each message is a step of its own trace, and all of them take as long as their batch.
+            let spans: Vec<_> = deliveries.iter_mut().filter_map(|delivery| delivery.enter("store result")).collect();
+            let taken = self.take(&deliveries, &spans).await;
+            drop(spans);
+            taken.unwrap_or_else(|error| {
                 tracing::warn!(cause = chain(&error), "reports could not be stored; trying again");
                 vec![Verdict::Again; deliveries.len()]
             })

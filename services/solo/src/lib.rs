@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use gateway::{Upstream, Upstreams};
+use gateway::{Limits, Upstream, Upstreams};
 use shared::bus::{Bus, LocalBus};
 use shared::clock::Clock;
 use shared::config;
 use shared::db::Db;
 use shared::error::{Error, Result};
-use shared::http::{guard, layers, serve};
+use shared::http::{guard, layers, observe, serve};
 use shared::lock::Lock;
+use shared::metrics;
+use shared::run::probe::Parts;
 use shared::run::{Bell, Context, Service, Workers};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -61,13 +63,15 @@ impl Plane {
         let listener = serve::bind(settings.plane.listen).await?;
         let address = listener.local_addr().map_err(Error::internal)?;
         let lock = Lock::take(settings.plane.make_data_dir()?, "plane.lock")?;
-        let db = settings.plane.database().await?;
-        let ctx = context(&db).await?;
+        let lite = settings.plane.database().await?;
+        let db = Db::Lite(lite.clone());
+        let bus = Bus::Local(LocalBus::open(lite, Clock::System).await?);
+        let ctx = Context { db: db.clone(), bus, clock: Clock::System, bell: Bell::default() };
         let workers = Workers::default();
         let front = front(&ctx, &settings, &workers).await?;
         let agents = local_agent::start_all(&settings, &ctx, &front).await;
         let stop = CancellationToken::new();
-        let router = layers::around(front.layer(from_fn_with_state(admitted, guard::layer)));
+        let router = layers::around("gateway", front.layer(from_fn_with_state(admitted, guard::layer)));
         let served = serve_until(listener, router, stop.clone());
         Ok(Self { address, db, stop, served, workers, agents, _lock: lock })
     }
@@ -90,26 +94,22 @@ impl Plane {
     }
 }
 
-async fn context(db: &Db) -> Result<Context> {
-    let Db::Lite(lite) = db;
-    let bus = Bus::Local(LocalBus::open(lite.clone(), Clock::System).await?);
-    Ok(Context { db: db.clone(), bus, clock: Clock::System, bell: Bell::default() })
-}
-
 /// Builds the services, puts them to work, and returns the gateway in front of them.
 async fn front(ctx: &Context, settings: &Settings, workers: &Workers) -> Result<Router> {
     let plane = settings.plane.clone();
     let key = tokio::task::spawn_blocking(move || plane.signing_key()).await.map_err(Error::internal)??;
     let start = |service: Service| {
-        let upstream = Upstream::Local(service.router(ctx.db.clone()));
-        workers.start(service, &ctx.bus);
+        let parts = Parts { db: Some(ctx.db.clone()), bus: Some(ctx.bus.clone()) };
+        let upstream = Upstream::Local(observe::around(service.name, service.router(parts)));
+        workers.start(service, Some(&ctx.bus));
         upstream
     };
-    Ok(gateway::routes(Upstreams {
-        inventory: start(inventory::service(ctx.clone())),
+    let upstreams = Upstreams {
+        inventory: start(inventory::service(ctx.db.clone(), ctx.clock.clone(), ctx.bell.clone())),
         tasks: start(tasks::service(ctx.clone(), key).await?),
         ingestor: start(result_ingestor::service(ctx.clone())),
-    }))
+    };
+    Ok(gateway::routes(upstreams, &Limits::default()).merge(metrics::routes()))
 }
 
 fn serve_until(listener: TcpListener, router: Router, stop: CancellationToken) -> tokio::task::JoinHandle<()> {

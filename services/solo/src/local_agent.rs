@@ -38,6 +38,7 @@ async fn start(settings: &Settings, ctx: &Context, front: &Router, hostname: &st
     let plane_keys = store::signing_key::all(&ctx.db).await?;
     let mut own = agent::Settings::new(hostname, folder, plane_keys)?;
     own.policy.clone_from(&settings.policy);
+    own.policy_may_be_own = true;
     // Making a key takes a while; on a thread of its own, so that several are made at once.
     let for_key = own.clone();
     tokio::task::spawn_blocking(move || for_key.key().map(drop)).await.map_err(Error::internal)??;
@@ -45,7 +46,7 @@ async fn start(settings: &Settings, ctx: &Context, front: &Router, hostname: &st
     let agent = Agent::open(own, ctx.bus.clone(), ctx.clock.clone(), exec).await?;
     enrol(front, hostname, agent.public_key()).await?;
     let workers = Workers::default();
-    workers.start(agent.service(), &ctx.bus);
+    workers.start(agent.service(), Some(&ctx.bus));
     Ok(LocalAgent { agent, workers })
 }
 

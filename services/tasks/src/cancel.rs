@@ -50,13 +50,16 @@ async fn request(tasks: &Tasks, task: &Task) -> Result<()> {
     let signed = signed.ok_or_else(|| Error::not_found("there is no task with this id"))?;
     let cancel = body(&signed, task.deadline.min(now.plus(VALIDITY_MAX)), now)?;
     let expires_at = cancel.expires_at;
-    let envelope = sign(Arc::clone(&tasks.key), cancel).await?;
-    let mut tx = tasks.ctx.db.begin().await?;
-    if store::task::request_cancel(&mut tx, &task.task_id, &envelope.to_json(), now).await? {
-        withdraw(&mut tx, &task.task_id, now).await?;
-        pursue(&mut tx, &signed, expires_at, now).await?;
-    }
-    tx.commit().await
+    let envelope = sign(Arc::clone(&tasks.key), cancel).await?.to_json();
+    let stored = || async {
+        let mut tx = tasks.ctx.db.begin().await?;
+        if store::task::request_cancel(&mut tx, &task.task_id, &envelope, now).await? {
+            withdraw(&mut tx, &task.task_id, now).await?;
+            pursue(&mut tx, &signed, expires_at, now).await?;
+        }
+        tx.commit().await
+    };
+    tasks.ctx.db.persist(stored).await
 }
 
 fn body(signed: &Signed, expires_at: Time, now: Time) -> Result<Cancel> {

@@ -8,14 +8,14 @@ use http::{HeaderMap, StatusCode};
 use shared::contract::task::{NewCommand, TargetType};
 use shared::error::{Error, Result};
 use shared::http::body::Fields;
-use shared::http::{CALLER, TRACEPARENT};
+use shared::http::{CALLER, observe};
 use shared::name::{self, Hostname};
 use shared::rules::limits::{
     COMMAND_BYTES_MAX, EXPIRES_IN_SECS_DEFAULT, EXPIRES_IN_SECS_MAX, IDEMPOTENCY_KEY_CHARS_MAX, TIMEOUT_SECS_DEFAULT,
     TIMEOUT_SECS_MAX,
 };
 use shared::sign::digest;
-use shared::telemetry::TraceContext;
+use shared::telemetry::{Kind, Span, TraceContext};
 
 use crate::Tasks;
 use crate::dispatch::{self, Request};
@@ -27,14 +27,15 @@ pub fn routes() -> Router<Tasks> {
 async fn create(State(tasks): State<Tasks>, headers: HeaderMap, body: Fields) -> Result<Response> {
     let command = parse(&body)?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let trace = text(TRACEPARENT).and_then(TraceContext::parse);
+    let parent = TraceContext::current().or_else(|| observe::parent(&headers));
+    let span = Span::start("accept command", Kind::Internal, parent);
     let request = Request {
         idempotency: idempotency_key(&headers)?.map(|key| (key, digest(body.raw()))),
         requested_by: text(CALLER).unwrap_or("local").to_owned(),
-        trace: trace.as_ref().map_or_else(TraceContext::start, TraceContext::child),
+        trace: span.context(),
         command,
     };
-    let task = dispatch::accept(&tasks, request).await?;
+    let task = span.scope(dispatch::accept(&tasks, request)).await?;
     Ok((StatusCode::CREATED, Json(task)).into_response())
 }
 

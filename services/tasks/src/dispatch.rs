@@ -119,7 +119,7 @@ impl Draft {
             targets: counts.targets(),
             counts: counts.by_name(),
             cancel_requested_at: None,
-            trace_id: request.trace.trace_id().to_owned(),
+            trace_id: request.trace.trace_id(),
         }
     }
 }
@@ -175,7 +175,7 @@ async fn store(tasks: &Tasks, draft: &Draft, request: &Request, signed: &Signed)
         created_at: draft.created_at,
         expires_at: draft.times.expires_at,
         requested_by: &request.requested_by,
-        trace_id: request.trace.trace_id(),
+        trace_id: &request.trace.trace_id(),
         traceparent: &traceparent,
         envelope: &signed.envelope.to_json(),
         command_digest: &signed.envelope.digest(),

@@ -4,6 +4,7 @@
 //! together, before the answer. From then on the relay and the watchdog carry it to its end, both
 //! as step functions that read the tables and remember nothing.
 
+mod backlog;
 mod cancel;
 mod command;
 mod dispatch;
@@ -42,7 +43,7 @@ struct Tasks {
 /// The service. Notes `key` among the plane's keys, so that agents and auditors can find it.
 pub async fn service(ctx: Context, key: Arc<SigningKey>) -> Result<Service> {
     store::signing_key::remember(&ctx.db, &key, ctx.clock.now()).await?;
-    let chores = vec![relay_chore(&ctx), watchdog_chore(&ctx)];
+    let chores = vec![relay_chore(&ctx), watchdog_chore(&ctx), backlog::chore(&ctx)];
     Ok(Service { name: "tasks", routes: routes(Tasks { ctx, key }), consumers: Vec::new(), chores })
 }
 

@@ -1,5 +1,16 @@
 //! The tasks service, alone in a process.
 
+use shared::run::{Program, main as run};
+
+const PROGRAM: Program = Program {
+    name: "muster-tasks",
+    about: "Muster's tasks service: accepts commands, carries them to the broker, and tells what became of them",
+    listen: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082),
+};
+
 fn main() -> std::process::ExitCode {
-    shared::run::main("tasks", async |ctx, settings| tasks::service(ctx, settings.signing_key()?).await)
+    run(PROGRAM, async |boot| {
+        let key = boot.signing_key()?;
+        tasks::service(boot.context().await?, key).await
+    })
 }

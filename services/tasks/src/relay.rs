@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use serde_json::value::RawValue;
 use shared::bus::{Address, Message, Receipt};
 use shared::clock::Time;
@@ -23,9 +24,12 @@ use shared::store;
 use shared::store::invocation::{Change, Key, Sent};
 use shared::store::outbox::{self, Kind, Leased};
 use shared::store::task::Signed;
+use shared::telemetry::TraceContext;
 
 /// Rows leased at a time.
 const BATCH_ROWS: usize = 500;
+/// Queues that are made to agree at a time: fewer than there are connections to the database by default.
+const AGREEING_MAX: usize = 8;
 /// How long a lease holds; longer than any publish may take.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -63,26 +67,40 @@ impl Relay {
         }
         let full = rows.len() == BATCH_ROWS;
         let outcomes = self.carry_out(&rows, now).await?;
-        self.settle(&lease, rows.into_iter().zip(outcomes).collect()).await?;
+        let outcomes: Vec<_> = rows.into_iter().zip(outcomes).collect();
+        self.ctx.db.persist(|| self.settle(&lease, &outcomes)).await?;
         Ok(full)
     }
 
     async fn carry_out(&self, rows: &[Leased], now: Time) -> Result<Vec<Outcome>> {
         let mut messages = self.compose(rows, now).await?;
-        let mut outcomes = Vec::with_capacity(rows.len());
         // Queues first: a command must find the queue that was declared before it.
-        for (row, message) in rows.iter().zip(&messages) {
-            outcomes.push(match (row.kind, message) {
-                (Kind::Declare | Kind::Delete, _) => match self.agree(&row.hostname, now).await {
-                    Ok(()) => Outcome::Done,
-                    Err(error) => failed(&error),
-                },
-                (_, None) => Outcome::Done, // expired on the way, or its task is gone
-                (_, Some(_)) => Outcome::Failed,
-            });
-        }
+        let disagreeing = self.agree_all(rows, now).await;
+        let outcome = |(row, message): (&Leased, &Option<Message>)| match (row.kind, message) {
+            (Kind::Declare | Kind::Delete, _) if disagreeing.contains(row.hostname.as_str()) => Outcome::Failed,
+            (Kind::Declare | Kind::Delete, _) | (_, None) => Outcome::Done, // or expired, or its task is gone
+            (_, Some(_)) => Outcome::Failed,
+        };
+        let mut outcomes: Vec<_> = rows.iter().zip(&messages).map(outcome).collect();
         self.publish(&mut messages, &mut outcomes).await?;
         Ok(outcomes)
+    }
+
+    /// Makes the queues agree for which that was ordered, several at a time and each once, so that no
+    /// two orders for one server cross. Returns the servers for which it failed.
+    async fn agree_all<'a>(&self, rows: &'a [Leased], now: Time) -> BTreeSet<&'a str> {
+        let ordered = rows.iter().filter(|row| matches!(row.kind, Kind::Declare | Kind::Delete));
+        let hostnames: BTreeSet<_> = ordered.map(|row| row.hostname.as_str()).collect();
+        let agreeing: Vec<_> = hostnames.into_iter().map(|hostname| self.disagrees(hostname, now)).collect();
+        let agreeing = futures::stream::iter(agreeing).buffer_unordered(AGREEING_MAX);
+        agreeing.filter_map(std::future::ready).collect().await
+    }
+
+    /// The server, if its queue could not be made to agree.
+    async fn disagrees<'a>(&self, hostname: &'a str, now: Time) -> Option<&'a str> {
+        let error = self.agree(hostname, now).await.err()?;
+        failed(&error);
+        Some(hostname)
     }
 
     /// The messages of those rows that are worth publishing, each at its row's place.
@@ -109,8 +127,10 @@ impl Relay {
             if places.is_empty() {
                 return Ok(());
             }
-            let batch = places.iter().filter_map(|place| messages[*place].clone()).collect();
+            let mut batch: Vec<_> = places.iter().filter_map(|place| messages[*place].clone()).collect();
+            let spans: Vec<_> = batch.iter_mut().map(|message| message.enter("publish")).collect();
             let receipts = self.ctx.bus.publish(batch).await;
+            drop(spans);
             let mut returned = Vec::new();
             for (place, receipt) in places.into_iter().zip(receipts) {
                 outcomes[place] = match receipt {
@@ -120,7 +140,10 @@ impl Relay {
                         returned.push(place);
                         continue;
                     }
-                    Err(error) => failed(&error),
+                    Err(error) => {
+                        let trace = messages[place].as_ref().and_then(|message| message.traceparent.as_deref());
+                        TraceContext::within(trace, || failed(&error))
+                    }
                 };
                 messages[place] = None;
             }
@@ -186,12 +209,12 @@ impl Relay {
         self.ctx.bus.declare(hostname).await.map(drop)
     }
 
-    async fn settle(&self, lease: &str, outcomes: Vec<(Leased, Outcome)>) -> Result<()> {
+    async fn settle(&self, lease: &str, outcomes: &[(Leased, Outcome)]) -> Result<()> {
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.db.begin_soft().await?;
         let mut done = Vec::new();
         let mut changes = Vec::new();
-        for (row, outcome) in &outcomes {
+        for (row, outcome) in outcomes {
             match outcome {
                 Outcome::Failed => give_back(&mut tx, row, lease, now).await?,
                 _ => done.push(row.id.as_str()),

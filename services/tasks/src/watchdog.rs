@@ -4,11 +4,13 @@
 //! read and one transaction. What it says is provisional: a signed result, however late, overrules
 //! it. Any number of watchdogs may run, since a second verdict changes nothing.
 
+use shared::clock::Time;
 use shared::error::Result;
-use shared::rules::invocation::{Event, verdict};
+use shared::metrics;
+use shared::rules::invocation::{Event, Status, verdict};
 use shared::run::Context;
 use shared::store;
-use shared::store::invocation::Change;
+use shared::store::invocation::{Change, Key};
 
 /// Invocations decided at a time.
 const BATCH_ROWS: usize = 500;
@@ -32,17 +34,26 @@ impl Watchdog {
         if due.is_empty() {
             return Ok(false);
         }
-        let full = due.len() == BATCH_ROWS;
+        self.ctx.db.persist(|| self.decide(&due, now)).await?;
+        Ok(due.len() == BATCH_ROWS)
+    }
+
+    async fn decide(&self, due: &[Key], now: Time) -> Result<()> {
         let mut tx = self.ctx.db.begin().await?;
-        let locked = store::invocation::lock(&mut tx, due.clone()).await?;
+        let locked = store::invocation::lock(&mut tx, due.to_vec()).await?;
         // A report may have come in between, and with it more time.
-        let changes = due.into_iter().filter(|key| locked.is_due(key, now)).filter_map(|key| {
-            let event = verdict(locked.status(&key)?)?;
-            Some(Change { key, event, reason: Some(reason(event).to_owned()) })
+        let changes = due.iter().filter(|key| locked.is_due(key, now)).filter_map(|key| {
+            let event = verdict(locked.status(key)?)?;
+            Some(Change { key: key.clone(), event, reason: Some(reason(event).to_owned()) })
         });
+        let changes: Vec<_> = changes.collect();
+        let lost = changes.iter().filter(|change| change.event == Event::Overdue).count();
+        let expired = changes.len() - lost;
         store::invocation::advance(&mut tx, &locked, changes, now).await?;
         tx.commit().await?;
-        Ok(full)
+        metrics::decided(Status::Lost, lost);
+        metrics::decided(Status::Expired, expired);
+        Ok(())
     }
 }
 

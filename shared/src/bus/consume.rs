@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bus, Delivery, Subscription};
 use crate::error::{Error, Kind, Result, chain};
+use crate::metrics;
 use crate::rules::backoff::Backoff;
+use crate::run::probe::Attached;
 
 /// What shall become of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,25 @@ pub struct Consumer {
     pub batch_max: usize,
     /// What handles them.
     pub handler: Arc<dyn Handler>,
+    /// Whether it has a hold on the queue, for the probes.
+    pub attached: Attached,
+}
+
+impl Consumer {
+    /// A consumer of `queue`, not yet at work.
+    pub fn new(queue: impl Into<String>, batch_max: usize, handler: Arc<dyn Handler>) -> Self {
+        Self { queue: queue.into(), batch_max, handler, attached: Attached::default() }
+    }
+
+    /// Has a batch handled: a verdict each, in order.
+    pub async fn judge(&self, deliveries: Vec<Delivery>) -> Vec<Verdict> {
+        let handled = deliveries.len();
+        metrics::delivered(&self.queue, handled);
+        let mut verdicts = self.handler.handle(deliveries).await;
+        verdicts.resize(handled, Verdict::Again); // no verdict is no settlement
+        metrics::settled(&self.queue, &verdicts);
+        verdicts
+    }
 }
 
 /// Handles one batch, if there is one. Returns how many deliveries it held, and whether any of them
@@ -60,8 +81,7 @@ pub async fn step(subscription: &mut Subscription, consumer: &Consumer) -> Resul
         return Ok((0, false));
     }
     let tags: Vec<_> = deliveries.iter().map(|delivery| delivery.tag).collect();
-    let mut verdicts = consumer.handler.handle(deliveries).await;
-    verdicts.resize(tags.len(), Verdict::Again); // no verdict is no settlement
+    let verdicts = consumer.judge(deliveries).await;
     let again = verdicts.contains(&Verdict::Again);
     let handled = tags.len();
     subscription.settle(tags.into_iter().zip(verdicts).collect()).await?;
@@ -73,13 +93,15 @@ pub async fn step(subscription: &mut Subscription, consumer: &Consumer) -> Resul
 pub async fn run(bus: Bus, consumer: Consumer, stop: CancellationToken) {
     let mut failures = 0;
     while !stop.is_cancelled() {
-        let outcome = match bus.subscribe(&consumer.queue) {
+        let Some(subscribed) = stop.run_until_cancelled(bus.subscribe(&consumer.queue)).await else { return };
+        let outcome = match subscribed {
             Ok(subscription) => {
                 let attached = AssertUnwindSafe(attached(subscription, &consumer, &stop, &mut failures));
                 attached.catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("it panicked")))
             }
             Err(error) => Err(error),
         };
+        consumer.attached.set(false);
         let Err(error) = outcome else { return };
         failures += 1;
         let cause = chain(&error);
@@ -99,6 +121,7 @@ async fn attached(
     failures: &mut u32,
 ) -> Result<()> {
     consumer.handler.attached();
+    consumer.attached.set(true);
     loop {
         let (handled, again) = step(&mut subscription, consumer).await?;
         *failures = if again { *failures + 1 } else { 0 };

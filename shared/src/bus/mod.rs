@@ -7,7 +7,10 @@
 //! least once, so whoever handles a message must not mind seeing it twice.
 
 pub mod consume;
+#[cfg(test)]
+mod fixture;
 mod local;
+pub mod rabbit;
 #[cfg(test)]
 mod suite;
 pub mod topology;
@@ -16,15 +19,23 @@ use std::time::Duration;
 
 pub use consume::{Consumer, Handler, Verdict};
 pub use local::LocalBus;
+pub use rabbit::RabbitBus;
 pub use topology::Address;
 
 use crate::error::Result;
+use crate::metrics;
+use crate::telemetry::{self, Span};
+
+/// A batch that has so many bytes takes no further message.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Who carries the messages.
 #[derive(Clone, Debug)]
 pub enum Bus {
     /// In this process, with its queues in the embedded database.
     Local(LocalBus),
+    /// On RabbitMQ.
+    Rabbit(RabbitBus),
 }
 
 /// A message to be published.
@@ -38,6 +49,16 @@ pub struct Message {
     pub traceparent: Option<String>,
     /// It is not delivered after this; never when absent.
     pub ttl: Option<Duration>,
+}
+
+impl Message {
+    /// Begins the span of publishing it, if it belongs to a trace; the message carries that span's
+    /// context to whoever handles it.
+    pub fn enter(&mut self, name: &'static str) -> Option<Span> {
+        let span = Span::carry_on(name, telemetry::Kind::Producer, self.traceparent.as_deref())?;
+        self.traceparent = Some(span.context().traceparent());
+        Some(span)
+    }
 }
 
 /// What became of a published message.
@@ -64,25 +85,47 @@ pub struct Delivery {
     pub reason: Option<String>,
 }
 
+impl Delivery {
+    /// Begins the span of handling it, if it belongs to a trace. From here on the delivery carries that
+    /// span's context, so whatever follows from it is below the span.
+    pub fn enter(&mut self, name: &'static str) -> Option<Span> {
+        let span = Span::carry_on(name, telemetry::Kind::Consumer, self.traceparent.as_deref())?;
+        self.traceparent = Some(span.context().traceparent());
+        Some(span)
+    }
+}
+
 /// A consumer's hold on a queue. Dropping it gives back what was not settled.
 #[derive(Debug)]
 pub enum Subscription {
     /// In this process.
     Local(local::Subscription),
+    /// On RabbitMQ.
+    Rabbit(Box<rabbit::Subscription>),
 }
 
 impl Bus {
+    /// A bus on RabbitMQ; see [`RabbitBus::open`].
+    pub fn rabbit(settings: &rabbit::Settings) -> Result<Self> {
+        RabbitBus::open(settings).map(Self::Rabbit)
+    }
+
     /// Publishes messages and waits for what became of each, in their order.
     pub async fn publish(&self, messages: Vec<Message>) -> Vec<Result<Receipt>> {
-        match self {
+        let addresses: Vec<_> = messages.iter().map(|message| message.address.clone()).collect();
+        let outcomes = match self {
             Self::Local(bus) => bus.publish(messages).await,
-        }
+            Self::Rabbit(bus) => bus.publish(messages).await,
+        };
+        addresses.iter().zip(&outcomes).for_each(|(to, outcome)| metrics::published(to, outcome));
+        outcomes
     }
 
     /// Makes sure that a server has its queue; `true` when it had none.
     pub async fn declare(&self, hostname: &str) -> Result<bool> {
         match self {
             Self::Local(bus) => bus.declare(hostname).await,
+            Self::Rabbit(bus) => bus.declare(hostname).await,
         }
     }
 
@@ -90,6 +133,17 @@ impl Bus {
     pub async fn delete(&self, hostname: &str) -> Result<()> {
         match self {
             Self::Local(bus) => bus.delete(hostname).await,
+            Self::Rabbit(bus) => bus.delete(hostname).await,
+        }
+    }
+
+    /// Puts a message that somebody else took from `queue` with the dead letters. Whoever has a hold on
+    /// the queue settles instead.
+    pub async fn bury(&self, queue: &str, delivery: Delivery, reason: &str) -> Result<()> {
+        tracing::warn!(queue, reason, "a message goes to the dead letters");
+        match self {
+            Self::Local(bus) => bus.bury(delivery, reason).await,
+            Self::Rabbit(bus) => bus.bury(queue, &delivery, reason).await,
         }
     }
 
@@ -97,9 +151,21 @@ impl Bus {
     ///
     /// # Errors
     /// Not found when there is no such queue.
-    pub fn subscribe(&self, queue: &str) -> Result<Subscription> {
+    pub async fn subscribe(&self, queue: &str) -> Result<Subscription> {
         match self {
             Self::Local(bus) => bus.subscribe(queue).map(Subscription::Local),
+            Self::Rabbit(bus) => bus.subscribe(queue).await.map(|held| Subscription::Rabbit(Box::new(held))),
+        }
+    }
+
+    /// Whether the broker answers now.
+    ///
+    /// # Errors
+    /// Unavailable when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        match self {
+            Self::Local(_) => Ok(()), // it lives in this process and in the database, which is asked on its own
+            Self::Rabbit(bus) => bus.ping().await,
         }
     }
 }
@@ -112,6 +178,7 @@ impl Subscription {
     pub async fn ready(&mut self) -> Result<()> {
         match self {
             Self::Local(subscription) => subscription.ready().await,
+            Self::Rabbit(subscription) => subscription.ready().await,
         }
     }
 
@@ -119,6 +186,7 @@ impl Subscription {
     pub async fn take(&mut self, most: usize) -> Result<Vec<Delivery>> {
         match self {
             Self::Local(subscription) => subscription.take(most).await,
+            Self::Rabbit(subscription) => subscription.take(most).await,
         }
     }
 
@@ -126,6 +194,7 @@ impl Subscription {
     pub async fn settle(&mut self, verdicts: Vec<(u64, Verdict)>) -> Result<()> {
         match self {
             Self::Local(subscription) => subscription.settle(verdicts).await,
+            Self::Rabbit(subscription) => subscription.settle(verdicts).await,
         }
     }
 }

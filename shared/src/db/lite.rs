@@ -19,6 +19,7 @@ use sqlx::{ConnectOptions as _, FromRow, QueryBuilder, Sqlite};
 
 use self::connections::{Reader, Readers, Writer, WriterGuard};
 pub use self::tx::LiteTx;
+use super::Trouble;
 use crate::error::{Error, Result};
 
 /// Connections that read.
@@ -170,6 +171,13 @@ fn built_as<T: for<'r> FromRow<'r, SqliteRow>>(
 ) -> QueryAs<'_, Sqlite, T, SqliteArguments> {
     let short = is_short(query);
     query.build_query_as().persistent(short)
+}
+
+/// What a primary result code says of SQLite's surroundings: busy, locked, read-only, I/O error, corrupt,
+/// full, cannot open (<https://www.sqlite.org/rescode.html>).
+pub(super) fn trouble(code: &str) -> Option<Trouble> {
+    let is_of_the_host = |code: &u32| matches!(code & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14);
+    code.parse().ok().filter(is_of_the_host).map(|_| Trouble::Away)
 }
 
 fn unusable(path: &Path, error: sqlx::Error) -> Error {

@@ -2,11 +2,13 @@
 //! binary and the schema it expects cannot be told apart.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use sqlx::SqlStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::mysql::MySqlDatabaseError;
 
-use crate::error::Error;
+use crate::error::{Error, Kind, Result};
 
 macro_rules! history {
     ($($name:literal),* $(,)?) => {
@@ -40,7 +42,9 @@ pub(super) fn migrator() -> Migrator {
         let version = i64::try_from(place + 1).unwrap_or(i64::MAX);
         Migration::new(version, Cow::Borrowed(*name), MigrationType::Simple, SqlStr::from_static(sql), false)
     };
-    Migrator::with_migrations(HISTORY.iter().enumerate().map(migration).collect())
+    let mut migrator = Migrator::with_migrations(HISTORY.iter().enumerate().map(migration).collect());
+    migrator.set_locking(false); // `db::my` has a lock of its own, and SQLite's file has one writer
+    migrator
 }
 
 pub(super) fn explain(error: MigrateError) -> Error {
@@ -49,7 +53,45 @@ pub(super) fn explain(error: MigrateError) -> Error {
             "the database was made by another version of Muster; run that version, or a newer one than both",
         ),
         MigrateError::Execute(cause) => cause.into(),
-        _ => Error::unavailable("the database's schema could not be brought up to date"),
+        MigrateError::Dirty(version) => Error::conflict(format!(
+            "migration {version} was broken off before; see whether what it makes is there, then set `success` in its row of \
+             `_sqlx_migrations` to true, or delete the row if it is not, and run `muster migrate` again"
+        )),
+        other => Error::unavailable("the database's schema could not be brought up to date").because(other),
+    }
+}
+
+/// What to say when there is no history to be read.
+pub(super) fn unreadable(error: Error) -> Error {
+    if error.kind() == Kind::Unavailable && !is_missing(&error) {
+        return error;
+    }
+    Error::unavailable("the database has no schema yet; run `muster migrate` first").because(error)
+}
+
+/// Whether the history is not there. MySQL counts that among the troubles of its surroundings; here it is
+/// the point.
+pub(super) fn is_missing(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<sqlx::Error>());
+    let database = cause.and_then(sqlx::Error::as_database_error);
+    database.is_some_and(|error| match error.try_downcast_ref::<MySqlDatabaseError>() {
+        Some(error) => error.number() == 1146,
+        None => error.message().starts_with("no such table"),
+    })
+}
+
+/// Compares what was applied with what this program knows.
+pub(super) fn compare(applied: &[(i64, Vec<u8>)]) -> Result<()> {
+    let migrator = migrator();
+    let known: Vec<_> = migrator.iter().map(|one| (one.version, one.checksum.as_ref())).collect();
+    let differ = applied.iter().zip(&known).any(|(one, other)| (one.0, one.1.as_slice()) != *other);
+    match applied.len().cmp(&known.len()) {
+        _ if differ => Err(explain(MigrateError::VersionMismatch(0))),
+        Ordering::Less => {
+            Err(Error::unavailable("the database's schema is older than this program; run `muster migrate`"))
+        }
+        Ordering::Greater => Err(explain(MigrateError::VersionMissing(0))),
+        Ordering::Equal => Ok(()),
     }
 }
 

@@ -1,32 +1,46 @@
-//! The SQL seam. Which database it is, is known here and in [`lite`] alone; a query elsewhere is
-//! one text that the macros below run on whichever it is, and its rows are read into one struct.
+//! The SQL seam. Which database it is, is known here, in [`lite`] and in [`my`] alone; a query
+//! elsewhere is one text that the macros below run on whichever it is, and its rows are read into one
+//! struct.
 //!
 //! There are two kinds of write. [`Db::begin`] commits to the disk: use it for what a caller or a
 //! peer is told is safe. [`Db::begin_soft`] commits so that `kill -9` loses nothing, while a power
 //! cut may take it back together with everything after it: use it for what is simply done again
 //! then, such as leases, marks, and reports that the bus delivers again (the embedded bus settles in
-//! the same file, after the store, so it cannot remember more than the store does).
+//! the same file, after the store, so it cannot remember more than the store does). On MySQL how far
+//! a commit reaches is a setting of the server, and both are the same.
 
 pub mod lite;
 mod migrate;
+pub mod my;
 mod row;
 
 pub use lite::{Lite, LiteTx};
+pub use my::{My, MyTx};
 pub(crate) use row::row;
 
-use crate::error::Result;
+use sqlx::mysql::MySqlDatabaseError;
+
+use crate::error::{Error, Kind, Result};
+
+/// How often a transaction is tried that others are in the way of. Each time at least one of them
+/// gets through.
+const CONTENDED_TRIES_MAX: u32 = 5;
 
 /// The database.
 #[derive(Clone, Debug)]
 pub enum Db {
     /// SQLite, for the embedded plane.
     Lite(Lite),
+    /// MySQL or MariaDB, for services of their own.
+    My(My),
 }
 
 /// An open transaction; dropped without [`Tx::commit`] it is undone.
 pub enum Tx {
     /// SQLite's.
     Lite(LiteTx),
+    /// MySQL's.
+    My(MyTx),
 }
 
 /// Runs a query inside a transaction: `on!(tx, c => sqlx::query("…").execute(c).await)`.
@@ -38,6 +52,11 @@ macro_rules! on {
                 Ok($c) => $body,
                 Err(error) => Err(error),
             },
+            $crate::db::Tx::My(tx) => {
+                let $c = tx.connection();
+                let outcome = $crate::db::my::in_time(async { $body }).await;
+                tx.judge(outcome)
+            }
         }
     };
 }
@@ -49,6 +68,7 @@ macro_rules! later {
     ($tx:expr, $query:ident => $body:block) => {
         match $tx {
             $crate::db::Tx::Lite(tx) => tx.later(|$query: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $body).await,
+            $crate::db::Tx::My(tx) => tx.later(|$query: &mut sqlx::QueryBuilder<sqlx::MySql>| $body).await,
         }
     };
 }
@@ -59,6 +79,7 @@ macro_rules! run {
     ($tx:expr, $query:ident => $body:block) => {
         match $tx {
             $crate::db::Tx::Lite(tx) => tx.run(|$query: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $body).await,
+            $crate::db::Tx::My(tx) => tx.run(|$query: &mut sqlx::QueryBuilder<sqlx::MySql>| $body).await,
         }
     };
 }
@@ -69,6 +90,7 @@ macro_rules! rows {
     ($tx:expr, $query:ident => $body:block) => {
         match $tx {
             $crate::db::Tx::Lite(tx) => tx.rows(|$query: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $body).await,
+            $crate::db::Tx::My(tx) => tx.rows(|$query: &mut sqlx::QueryBuilder<sqlx::MySql>| $body).await,
         }
     };
 }
@@ -85,6 +107,14 @@ macro_rules! read {
                 },
                 Err(error) => Err(error),
             },
+            $crate::db::Db::My(my) => match my.connection().await {
+                Ok(mut held) => {
+                    let $c = held.connection();
+                    let outcome = $crate::db::my::in_time(async { $body }).await;
+                    held.judge(outcome)
+                }
+                Err(error) => Err(error),
+            },
         }
     };
 }
@@ -99,8 +129,37 @@ macro_rules! write_soft_then {
                 let write = |$write: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $written;
                 lite.write_soft_then(write, |$query: &mut sqlx::QueryBuilder<sqlx::Sqlite>| $queried).await
             }
+            $crate::db::Db::My(my) => {
+                let write = |$write: &mut sqlx::QueryBuilder<sqlx::MySql>| $written;
+                my.write_soft_then(write, |$query: &mut sqlx::QueryBuilder<sqlx::MySql>| $queried).await
+            }
         }
     };
+}
+
+/// What a database's error says when it is not the statement's own fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The database is away, full or shut.
+    Away,
+    /// Another transaction was in the way.
+    Contended,
+}
+
+/// Why a database failed, unless the statement itself is to blame.
+pub fn trouble(error: &sqlx::Error) -> Option<Trouble> {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::WorkerCrashed => Some(Trouble::Away),
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(error) => my::trouble(error.number()),
+            None => error.code().and_then(|code| lite::trouble(&code)),
+        },
+        _ => None,
+    }
 }
 
 impl Db {
@@ -108,6 +167,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
             Self::Lite(lite) => Tx::Lite(lite.begin().await?),
+            Self::My(my) => Tx::My(my.begin().await?),
         })
     }
 
@@ -115,6 +175,7 @@ impl Db {
     pub async fn begin_soft(&self) -> Result<Tx> {
         Ok(match self {
             Self::Lite(lite) => Tx::Lite(lite.begin_soft().await?),
+            Self::My(my) => Tx::My(my.begin().await?),
         })
     }
 
@@ -123,8 +184,52 @@ impl Db {
         let migrator = migrate::migrator();
         let outcome = match self {
             Self::Lite(lite) => migrator.run_direct(None, lite.writer().await?.connection()?, false).await,
+            Self::My(my) => my.migrate(&migrator).await,
         };
         outcome.map_err(migrate::explain)
+    }
+
+    /// Refuses a database that was made in a way that Muster's texts do not fit in.
+    pub async fn check_collation(&self) -> Result<()> {
+        match self {
+            Self::Lite(_) => Ok(()), // its texts are compared byte by byte
+            Self::My(my) => my.check_collation().await,
+        }
+    }
+
+    /// How many migrations have been applied.
+    pub async fn migrations(&self) -> Result<i64> {
+        let count = "select count(*) from _sqlx_migrations where success = true";
+        let found = read!(self, c => sqlx::query_scalar(count).fetch_one(c).await).map_err(Error::from);
+        found.or_else(|error| if migrate::is_missing(&error) { Ok(0) } else { Err(error) })
+    }
+
+    /// Refuses a schema that this program does not know: one that is older, newer, or another.
+    pub async fn check(&self) -> Result<()> {
+        let known = "select version, checksum from _sqlx_migrations where success = true order by version";
+        let applied: Vec<(i64, Vec<u8>)> = read!(self, c => sqlx::query_as(known).fetch_all(c).await)
+            .map_err(|error| migrate::unreadable(Error::from(error)))?;
+        migrate::compare(&applied)
+    }
+
+    /// Does `work`, and does it again when another transaction was in its way.
+    pub async fn persist<T, F>(&self, work: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut tries = 1;
+        loop {
+            match work().await {
+                Err(error) if error.kind() == Kind::Contended && tries < CONTENDED_TRIES_MAX => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// How a statement that changes rows is told to change the first few of an order, where the
+    /// database knows a way that does not look at all the others.
+    pub const fn limits_updates(&self) -> bool {
+        matches!(self, Self::My(_))
     }
 
     /// Whether the database answers, and can be written.
@@ -139,15 +244,26 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Lite(lite) => lite.close().await,
+            Self::My(my) => my.close().await,
         }
     }
 }
 
 impl Tx {
+    /// What a query ends with whose rows nobody else may change until the transaction ends. SQLite's
+    /// transaction has locked the whole file already.
+    pub const fn for_update(&self) -> &'static str {
+        match self {
+            Self::Lite(_) => "",
+            Self::My(_) => " for update",
+        }
+    }
+
     /// Makes the transaction's changes hold.
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Lite(tx) => tx.commit().await?,
+            Self::My(tx) => tx.commit().await?,
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The API from the other side, for the command line and for agents that enrol.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,6 +41,14 @@ impl Client {
     /// # Errors
     /// Bad input when `url` is no `http` or `https` address, or the token cannot stand in a header.
     pub fn new(url: &str, token: Option<String>) -> Result<Self> {
+        Self::with_ca(url, token, None)
+    }
+
+    /// The same, whose certificate must come from the CA in `ca_file` (PEM), instead of the system's.
+    ///
+    /// # Errors
+    /// As [`Client::new`], and when the file holds no certificate.
+    pub fn with_ca(url: &str, token: Option<String>, ca_file: Option<&Path>) -> Result<Self> {
         let base = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let base = base.ok_or_else(|| {
             Error::bad_input(format!(
@@ -50,7 +60,9 @@ impl Client {
             .read_timeout(READ_TIMEOUT)
             .redirect(Policy::none()) // the API has none, and a token must not follow one
             .no_proxy();
-        if base.scheme() == "http" {
+        if let Some(ca_file) = ca_file {
+            builder = builder.tls_certs_only(certificates(ca_file)?);
+        } else if base.scheme() == "http" {
             // Else a machine without CA certificates could not even speak to a plane of its own.
             builder = builder.tls_certs_only([]);
         }
@@ -58,6 +70,13 @@ impl Client {
             Error::unavailable("TLS cannot be set up; check that this machine has CA certificates").because(error)
         })?;
         Ok(Self { http, base, authorization: token.as_deref().map(bearer).transpose()? })
+    }
+
+    /// Whether others can read and change on its way what is said: no TLS, and not within this machine.
+    pub fn is_exposed(&self) -> bool {
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let is_loopback = host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+        self.base.scheme() == "http" && !is_loopback
     }
 
     /// Reads something.
@@ -140,6 +159,14 @@ impl Client {
     }
 }
 
+fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let shown = path.display();
+    let pem = std::fs::read(path)
+        .map_err(|error| Error::bad_input(format!("the CA's file {shown} cannot be read: {error}")))?;
+    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| Error::bad_input(format!("{shown} must hold a CA's certificate as PEM")))
+}
+
 /// Marked sensitive, so that no `Debug` and no log shows it.
 fn bearer(token: &str) -> Result<HeaderValue> {
     let refused = |_| Error::bad_input("the token holds characters that no token has; check it for a stray line break");
@@ -157,7 +184,9 @@ fn kind(status: StatusCode) -> Kind {
         StatusCode::CONFLICT => Kind::Conflict,
         StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::UnsupportedMedia,
+        StatusCode::TOO_MANY_REQUESTS => Kind::TooMany,
         StatusCode::INTERNAL_SERVER_ERROR => Kind::Internal,
+        StatusCode::BAD_GATEWAY => Kind::BadAnswer,
         StatusCode::GATEWAY_TIMEOUT => Kind::Timeout,
         status if status.is_client_error() => Kind::BadInput,
         _ => Kind::Unavailable,
@@ -185,6 +214,34 @@ mod tests {
     }
 
     #[test]
+    fn only_tls_and_loopback_keep_what_is_said_from_others() {
+        for (base, exposed) in [
+            ("http://127.0.0.1:1", false),
+            ("http://[::1]:1", false),
+            ("http://localhost", false),
+            ("https://h", false),
+            ("http://h", true),
+            ("http://192.0.2.1", true),
+            ("http://localhost.example.org", true),
+        ] {
+            assert_eq!(client(base).is_exposed(), exposed, "{base}");
+        }
+    }
+
+    #[test]
+    fn a_ca_file_without_a_certificate_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        for text in [None, Some(""), Some("nonsense")] {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = Client::with_ca("https://h", None, Some(&path)).unwrap_err();
+            assert!(error.detail().contains("ca.pem"), "{}", error.detail());
+        }
+    }
+
+    #[test]
     fn the_token_is_never_shown() {
         assert!(!format!("{:?}", client("http://h")).contains("secret"));
         assert!(!format!("{:?}", client("http://h").request(Method::GET, "/")).contains("secret"));
@@ -199,7 +256,8 @@ mod tests {
             (413, Kind::TooLarge),
             (422, Kind::BadInput),
             (500, Kind::Internal),
-            (502, Kind::Unavailable),
+            (429, Kind::TooMany),
+            (502, Kind::BadAnswer),
             (503, Kind::Unavailable),
         ] {
             assert_eq!(kind(StatusCode::from_u16(status).unwrap()), expected, "{status}");

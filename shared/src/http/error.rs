@@ -17,13 +17,17 @@ impl IntoResponse for Error {
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Unavailable | Kind::Contended => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Kind::BadAnswer => StatusCode::BAD_GATEWAY,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         match self.kind() {
             Kind::Internal => tracing::error!(cause = chain(&self), "a request failed"),
-            Kind::Unavailable => tracing::warn!(cause = chain(&self), "a request could not be served"),
+            Kind::Unavailable | Kind::Contended | Kind::BadAnswer | Kind::Timeout => {
+                tracing::warn!(cause = chain(&self), "a request could not be served")
+            }
             _ => (), // the caller's own mistake
         }
         let mut response = (status, Json(Problem { detail: self.detail().to_owned() })).into_response();

@@ -19,6 +19,9 @@ use crate::sign::digest;
 /// The shortest token that is accepted, in characters.
 pub const TOKEN_CHARS_MIN: usize = 16;
 
+/// What a caller is called whom being on this machine is enough for.
+pub const LOCAL: &str = "local";
+
 /// Paths that say nothing but whether all is well.
 const OPEN: [&str; 3] = ["/api/health", "/livez", "/readyz"];
 
@@ -48,7 +51,7 @@ impl Guard {
     /// Says who is calling, or why they may not.
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<&'static str> {
         match self {
-            Self::Loopback => from_here(headers).map(|()| "local"),
+            Self::Loopback => from_here(headers).map(|()| LOCAL),
             Self::Token(_) if OPEN.contains(&path) => Ok("anyone"),
             Self::Token(expected) => {
                 let offered = digest(bearer(headers).unwrap_or_default().as_bytes());

@@ -1,6 +1,6 @@
-//! What every request passes before a handler sees it. Read from the outside inwards: a panic is
-//! caught, an error gets its form, load beyond the limit is shed, a body is read to its end, and
-//! nothing takes for ever.
+//! What every request passes before a handler sees it. Read from the outside inwards: it is seen and
+//! gets an id, a panic is caught, an error gets its form, load beyond the limit is shed, a body is read
+//! to its end, and nothing takes for ever.
 
 use std::any::Any;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::drain;
+use super::{access, drain, observe};
 use crate::contract::task::Problem;
 use crate::error::{Error, Kind};
 
@@ -25,10 +25,11 @@ pub const REQUESTS_MAX: usize = 512;
 /// From the last byte of a request's head to the first of the answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Puts the layers around a router.
-pub fn around(router: Router) -> Router {
-    router.layer(
+/// Puts the layers around the router of a service.
+pub fn around(service: &'static str, router: Router) -> Router {
+    let router = router.layer(
         ServiceBuilder::new()
+            .layer(from_fn(access::layer))
             .layer(CatchPanicLayer::custom(on_panic))
             .layer(from_fn(shape))
             // Outside the limit: who sends nothing of what was promised must not keep a place.
@@ -40,7 +41,8 @@ pub fn around(router: Router) -> Router {
             // One limit for all routes together; axum's own layer would count for each route apart.
             .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
             .layer(from_fn(in_time)),
-    )
+    );
+    observe::around(service, router)
 }
 
 fn on_panic(_: Box<dyn Any + Send>) -> Response {

@@ -23,6 +23,11 @@ impl Bell {
     pub fn ring(&self) {
         self.0.notify_one();
     }
+
+    /// Whether it was rung and nobody has listened yet; from now on somebody has.
+    pub fn take(&self) -> bool {
+        self.0.notified().now_or_never().is_some()
+    }
 }
 
 /// What a chore does; returns whether there is more to do at once.
@@ -42,13 +47,32 @@ pub struct Chore {
 }
 
 impl Chore {
+    /// Does it once. A panic is a failure like any other.
+    async fn step(&self) -> Result<bool> {
+        let done = AssertUnwindSafe(async { (self.work)().await }).catch_unwind().await;
+        done.unwrap_or_else(|_| Err(Error::internal("it panicked")))
+    }
+
+    /// Does it until there is no more to do, or it fails.
+    pub(super) async fn exhaust(&self) -> Result<()> {
+        loop {
+            match self.step().await {
+                Ok(true) => (),
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(chore = self.name, cause = chain(&error), "a chore failed");
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     /// Does it by clock and bell until `stop`. A failure, be it a panic, is logged and tried again with
     /// back-off.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
         while !stop.is_cancelled() {
-            let done = AssertUnwindSafe((self.work)()).catch_unwind().await;
-            let pause = match done.unwrap_or_else(|_| Err(Error::internal("it panicked"))) {
+            let pause = match self.step().await {
                 Ok(true) => continue,
                 Ok(false) => {
                     failures = 0;

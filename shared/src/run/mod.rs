@@ -1,24 +1,32 @@
 //! The run-mode seam. A service is a value: routes, consumers and chores. Building it does not run
 //! it; something else does, alone in a process or together with the others.
 
+mod boot;
+mod broker;
 mod chore;
+mod lambda;
+pub mod probe;
+mod ready;
 mod standalone;
 
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use boot::{Boot, database};
+pub use broker::broker;
 pub use chore::{Bell, Chore};
-pub use standalone::{Termination, main};
+pub use probe::Readiness;
+pub use standalone::{Program, Termination, main};
 
 use crate::bus::{self, Bus, Consumer};
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::error::Result;
+use crate::metrics;
+use probe::{Parts, Probe};
 
 /// How long consumers and chores may take to finish at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -49,15 +57,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Its routes, with the probes that every service has.
-    pub fn router(&self, db: Db) -> Router {
-        let probes = Router::new().route("/livez", get(async || "ok")).route("/readyz", get(ready)).with_state(db);
-        self.routes.clone().merge(probes)
+    /// Its routes, with the probes that every service has, on what it stands on.
+    pub fn router(&self, parts: Parts) -> Router {
+        let attached = |consumer: &Consumer| (consumer.queue.clone(), consumer.attached.clone());
+        let probe = Probe { parts, consumers: self.consumers.iter().map(attached).collect() };
+        let probes = Router::new().route("/livez", get(async || "ok")).route("/readyz", get(probe::ready));
+        self.routes.clone().merge(probes.with_state(probe)).merge(metrics::routes())
     }
-}
-
-async fn ready(State(db): State<Db>) -> Result<&'static str> {
-    db.ping().await.map(|()| "ok")
 }
 
 /// Consumers and chores at work.
@@ -68,9 +74,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Puts a service's consumers and chores to work.
-    pub fn start(&self, service: Service, bus: &Bus) {
-        for consumer in service.consumers {
+    /// Puts a service's consumers and chores to work. Only a service that consumes nothing can do
+    /// without a bus.
+    pub fn start(&self, service: Service, bus: Option<&Bus>) {
+        for (consumer, bus) in service.consumers.into_iter().zip(bus.into_iter().cycle()) {
             self.tasks.spawn(bus::consume::run(bus.clone(), consumer, self.stop.clone()));
         }
         for chore in service.chores {

@@ -40,6 +40,11 @@ impl SigningKey {
         Self::of(pair)
     }
 
+    /// Makes a key of the least size that is accepted, 2,048 bits: it signs three times as fast.
+    pub fn generate_small() -> Result<Self> {
+        Self::of(RsaKeyPair::generate(KeySize::Rsa2048).map_err(unspecified)?)
+    }
+
     /// Reads a key from PKCS #8 PEM.
     pub fn from_pem(pem: &str) -> Result<Self> {
         let refused = || Error::bad_input("the private key must be RSA as PKCS #8 PEM (`BEGIN PRIVATE KEY`)");

@@ -3,7 +3,7 @@
 //! counts along. Rows are locked in key order and each task is updated once, in order of its id, so
 //! batches of reports neither deadlock nor let a count drift.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::QueryBuilder;
 
@@ -13,6 +13,7 @@ use crate::contract::envelope::Proof;
 use crate::contract::task::Invocation;
 use crate::db::{Db, Tx, row};
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::rules::invocation::{Event, Status, Times, next};
 use crate::rules::limits::{INSERT_ROWS, VALIDITY_MAX};
 use crate::rules::task::Counts;
@@ -33,6 +34,7 @@ pub async fn insert(tx: &mut Tx, task_id: &str, times: Times, rows: &[(&str, Pro
             });
         })?;
     }
+    metrics::invocations(Status::Queued, rows.len());
     Ok(())
 }
 
@@ -167,26 +169,38 @@ impl Locked {
     }
 }
 
-type LockedRow = (String, String, String, Option<i64>, String, i64, i64);
+type LockedRow = (String, String, String, Option<i64>);
+type FactsRow = (String, String, i64, i64);
 
-/// Reads and locks those of the invocations that exist.
+/// Reads and locks those of the invocations that exist, in the order of their keys.
 pub async fn lock(tx: &mut Tx, mut keys: Vec<Key>) -> Result<Locked> {
     keys.sort();
     keys.dedup();
     let mut locked = Locked::default();
+    let for_update = tx.for_update();
     for chunk in keys.chunks(INSERT_ROWS) {
-        // SQLite's transaction has locked the whole file already.
         let rows: Vec<LockedRow> = rows!(&mut *tx, query => {
-            query.push(
-                "select task_id, hostname, status, due_at, command_digest, timeout, expires_at
-                 from invocations join tasks using (task_id) where ",
-            );
+            query.push("select task_id, hostname, status, due_at from invocations where ");
             any_of(query, chunk);
+            query.push(" order by task_id, hostname").push(for_update);
         })?;
-        for (task_id, hostname, text, due_at, digest, timeout, expires_at) in rows {
-            locked.facts.entry(task_id.clone()).or_insert_with(|| Facts::new(digest, timeout, expires_at));
+        for (task_id, hostname, text, due_at) in rows {
             locked.rows.insert((task_id, hostname), (status(&text)?, due_at.map(Time)));
         }
+    }
+    // Apart from the rows above, so that no task is locked before its turn.
+    let tasks: BTreeSet<_> = locked.rows.keys().map(|(task_id, _)| task_id.clone()).collect();
+    for chunk in tasks.into_iter().collect::<Vec<_>>().chunks(INSERT_ROWS) {
+        let rows: Vec<FactsRow> = rows!(&mut *tx, query => {
+            query.push("select task_id, command_digest, timeout, expires_at from tasks where task_id in (");
+            let mut list = query.separated(", ");
+            for task_id in chunk {
+                list.push_bind(task_id);
+            }
+            query.push(")");
+        })?;
+        let facts = |(task_id, digest, timeout, expires_at)| (task_id, Facts::new(digest, timeout, expires_at));
+        locked.facts.extend(rows.into_iter().map(facts));
     }
     Ok(locked)
 }
@@ -222,6 +236,7 @@ pub async fn advance(
         let delta = deltas.entry(task_id).or_default();
         hostnames.iter().for_each(|_| delta.shift(*from, *to));
         changed += hostnames.len();
+        metrics::invocations(*to, hostnames.len());
     }
     for (task_id, delta) in deltas {
         task::shift(tx, task_id, &delta).await?;

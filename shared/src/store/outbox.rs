@@ -113,12 +113,17 @@ async fn add(tx: &mut Tx, entries: &[Entry<'_>], attempts: i64, now: Time) -> Re
 
 /// Leases up to `limit` due rows until `until`, under the name `lease`.
 pub async fn lease(db: &Db, lease: &str, now: Time, until: Time, limit: usize) -> Result<Vec<Leased>> {
+    let limits_updates = db.limits_updates();
     let rows: Vec<Row> = write_soft_then!(db, query => {
         query.push("update outbox set attempts = attempts + 1, lease = ").push_bind(lease);
         query.push(", due_at = ").push_bind(until.0);
         query.push(" where due_at <= ").push_bind(now.0);
-        query.push(" and id in (select id from (select id from outbox where due_at <= ").push_bind(now.0);
-        query.push(" order by due_at, id limit ").push_bind(limit as i64).push(") as due)");
+        if limits_updates {
+            query.push(" order by due_at, id limit ").push_bind(limit as i64);
+        } else {
+            query.push(" and id in (select id from outbox where due_at <= ").push_bind(now.0);
+            query.push(" order by due_at, id limit ").push_bind(limit as i64).push(")");
+        }
     }, query => {
         query.push("select id, kind, task_id, hostname, traceparent, expires_at, attempts from outbox where lease = ");
         query.push_bind(lease).push(" order by id");
@@ -190,8 +195,9 @@ pub async fn withdraw(tx: &mut Tx, which: Withdraw<'_>) -> Result<Vec<(String, S
     Ok(rows)
 }
 
-/// How many rows wait.
-pub async fn backlog(db: &Db) -> Result<i64> {
-    let (count,): (i64,) = read!(db, c => sqlx::query_as("select count(*) from outbox").fetch_one(c).await)?;
-    Ok(count)
+/// How many rows wait, and when the oldest of them was made.
+pub async fn backlog(db: &Db) -> Result<(i64, Option<Time>)> {
+    let query = "select count(*), min(id) from outbox";
+    let (rows, oldest): (i64, Option<String>) = read!(db, c => sqlx::query_as(query).fetch_one(c).await)?;
+    Ok((rows, oldest.and_then(|id| id::made_at(&id))))
 }

@@ -57,12 +57,12 @@ pub async fn insert(tx: &mut Tx, results: &[Received<'_>]) -> Result<()> {
 
 /// Keeps a result that contradicts the stored one; the same contradiction again changes nothing.
 pub async fn insert_conflict(tx: &mut Tx, (result, at): Received<'_>) -> Result<()> {
-    let body = result.body();
+    let (body, envelope) = (result.body(), text(result)?);
     on!(tx, c => sqlx::query(
         "insert into result_conflicts (task_id, hostname, digest, received_at, keyid, envelope)
          select ?, ?, ?, ?, ?, ? where not exists
          (select 1 from result_conflicts where task_id = ? and hostname = ? and digest = ?)")
-        .bind(&body.task_id).bind(&body.iss).bind(result.digest()).bind(at.0).bind(result.keyid()).bind(text(result)?)
+        .bind(&body.task_id).bind(&body.iss).bind(result.digest()).bind(at.0).bind(result.keyid()).bind(envelope)
         .bind(&body.task_id).bind(&body.iss).bind(result.digest()).execute(c).await.map(drop))?;
     Ok(())
 }

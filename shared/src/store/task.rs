@@ -55,62 +55,78 @@ row! {
     #[derive(Debug)]
     struct Row {
         task_id: String,
-        target_type: String,
         target: Option<String>,
         command: String,
-        timeout: i64,
         user: Option<String>,
-        created_at: i64,
-        expires_at: i64,
-        cancel_requested_at: Option<i64>,
-        trace_id: String,
-        counts: String,
+        rest: String,
     }
 }
 
-/// One column instead of fourteen: what a list costs is mostly its columns.
+/// Everything but free text in one column: what a list costs is mostly its columns.
 macro_rules! columns {
     () => {
-        "task_id, target_type, target, command, timeout, `user`, created_at, expires_at, cancel_requested_at, trace_id,
-         concat_ws(',', queued, sent, accepted, running, expired, lost, undeliverable, succeeded, failed, timed_out,
+        "task_id, target, command, `user`,
+         concat_ws(',', target_type, timeout, created_at, expires_at, coalesce(cancel_requested_at, ''), trace_id,
+                   queued, sent, accepted, running, expired, lost, undeliverable, succeeded, failed, timed_out,
                    cancelled, rejected, interrupted, skipped)"
     };
 }
 
 impl Row {
     fn task(self) -> Result<Task> {
-        let target_type = TargetType::parse(&self.target_type);
-        let counts = counts(&self.counts)?;
-        let expires_at = Time(self.expires_at);
-        let times = Times { expires_at, timeout: secs(self.timeout) };
+        let rest =
+            Rest::read(&self.rest).ok_or_else(|| super::inconsistent("tasks", "target_type … skipped", &self.rest))?;
+        let expires_at = Time(rest.expires_at);
+        let times = Times { expires_at, timeout: secs(rest.timeout) };
         Ok(Task {
-            target_type: target_type.ok_or_else(|| super::inconsistent("tasks", "target_type", &self.target_type))?,
+            target_type: rest.target_type,
             task_id: self.task_id,
             target: self.target,
             command: self.command,
-            timeout: self.timeout,
+            timeout: rest.timeout,
             user: self.user,
-            status: counts.status(),
-            created_at: Time(self.created_at),
+            status: rest.counts.status(),
+            created_at: Time(rest.created_at),
             expires_at,
             deadline: times.deadline(),
-            is_final: counts.is_final(),
-            targets: counts.targets(),
-            counts: counts.by_name(),
-            cancel_requested_at: self.cancel_requested_at.map(Time),
-            trace_id: self.trace_id,
+            is_final: rest.counts.is_final(),
+            targets: rest.counts.targets(),
+            counts: rest.counts.by_name(),
+            cancel_requested_at: rest.cancel_requested_at.map(Time),
+            trace_id: rest.trace_id.to_owned(),
         })
     }
 }
 
-fn counts(text: &str) -> Result<Counts> {
-    let mut counts = Counts::default();
-    let mut numbers = text.split(',').map(str::parse::<i64>);
-    for count in &mut counts.0 {
-        let number = numbers.next().and_then(std::result::Result::ok);
-        *count = number.ok_or_else(|| super::inconsistent("tasks", "counts", text))?;
+/// The last column, taken apart.
+struct Rest<'a> {
+    target_type: TargetType,
+    timeout: i64,
+    created_at: i64,
+    expires_at: i64,
+    cancel_requested_at: Option<i64>,
+    trace_id: &'a str,
+    counts: Counts,
+}
+
+impl<'a> Rest<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(',');
+        let mut next = || parts.next();
+        let mut rest = Self {
+            target_type: TargetType::parse(next()?)?,
+            timeout: next()?.parse().ok()?,
+            created_at: next()?.parse().ok()?,
+            expires_at: next()?.parse().ok()?,
+            cancel_requested_at: Some(next()?).filter(|text| !text.is_empty()).map(str::parse).transpose().ok()?,
+            trace_id: next()?,
+            counts: Counts::default(),
+        };
+        for count in &mut rest.counts.0 {
+            *count = next()?.parse().ok()?;
+        }
+        Some(rest)
     }
-    Ok(counts)
 }
 
 fn secs(timeout: i64) -> Duration {
@@ -119,7 +135,8 @@ fn secs(timeout: i64) -> Duration {
 
 /// Adds a task whose invocations are all queued; a conflict when its idempotency key is in use.
 pub async fn insert(tx: &mut Tx, task: &NewTask<'_>) -> Result<()> {
-    later!(tx, query => {
+    let conflict = || Error::conflict("a task with this `Idempotency-Key` is being made; ask again");
+    let added = later!(&mut *tx, query => {
         query.push(
             "insert into tasks (task_id, target_type, target, command, timeout, `user`, created_at, expires_at, requested_by,
                 trace_id, traceparent, envelope, command_digest, keyid, idempotency_key, idempotency_digest, queued) ");
@@ -131,13 +148,12 @@ pub async fn insert(tx: &mut Tx, task: &NewTask<'_>) -> Result<()> {
                 .push_bind(task.keyid).push_bind(task.idempotency.map(|(key, _)| key))
                 .push_bind(task.idempotency.map(|(_, digest)| digest)).push_bind(task.targets);
         });
-    })?;
+    });
+    super::on_unique(added, conflict)?;
     if task.idempotency.is_none() {
         return Ok(()); // no other task can be in its way
     }
-    super::on_unique(on!(tx, _c => Ok(())), || {
-        Error::conflict("a task with this `Idempotency-Key` is being made; ask again")
-    })
+    super::on_unique(on!(tx, _c => Ok(())), conflict) // it may have been put off
 }
 
 /// One task.

@@ -49,3 +49,13 @@ impl Sample {
 pub fn rate(count: usize, taken: Duration) -> f64 {
     count as f64 / taken.as_secs_f64()
 }
+
+/// What a process weighs.
+pub fn memory(process: u32) -> String {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let field = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+    };
+    format!("{:.1} MB resident, {:.1} MB proportional", field("Rss:"), field("Pss:"))
+}

@@ -19,12 +19,13 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{Gid, Uid};
@@ -135,19 +136,47 @@ pub(super) type Started = (Pid, Option<OwnedFd>);
 /// Starts `program` in a child that has set itself up. Returns once the program runs.
 ///
 /// # Errors
-/// What went wrong in the child, or that there was none. Nothing is left of it then.
-pub(super) fn start(setup: &Setup, program: &Program) -> io::Result<Started> {
+/// What went wrong in the child, or that there was none. Nothing is left of it then. `TimedOut` when
+/// a child that changes its user did not get there within `patience`: its home may be on a file
+/// server that is away.
+pub(super) fn start(setup: &Setup, program: &Program, patience: Duration) -> io::Result<Started> {
     let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
     let (argv, envp) = (pointers(&program.argv), pointers(&program.envp));
     let plan = Plan { setup, program, argv: &argv, envp: &envp, tell: tell.as_raw_fd() };
     let started = clone(&plan)?;
     drop(tell);
+    // The others have become the program, or failed, by now: this thread stood still for so long.
+    if setup.switch && !says_something(&told, patience)? {
+        abandon(started.0);
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     let mut code = [0; size_of::<c_int>()];
     if File::from(told).read_exact(&mut code).is_err() {
         return Ok(started); // it became the program, which closed the pipe
     }
     let _ = super::reaper::reap(started.0, WaitPidFlag::empty());
     Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(code)))
+}
+
+/// Whether the child writes or closes its end of the pipe within `patience`.
+fn says_something(told: &OwnedFd, patience: Duration) -> io::Result<bool> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let mut watched = libc::pollfd { fd: told.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: `watched` is one entry, and lives as long as the call.
+        let ready = unsafe { libc::poll(&raw mut watched, 1, c_int::try_from(left).unwrap_or(c_int::MAX)) };
+        match Errno::result(ready) {
+            Err(Errno::EINTR) => (),
+            outcome => return Ok(outcome? > 0),
+        }
+    }
+}
+
+/// Kills a child that hangs. Even that may take until its file server is back, so nobody waits.
+fn abandon(pid: Pid) {
+    let _ = kill(pid, Signal::SIGKILL);
+    std::thread::spawn(move || super::reaper::reap(pid, WaitPidFlag::empty()));
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
@@ -255,4 +284,23 @@ fn close_inherited() {
     // SAFETY: takes three integers and changes only flags of this process's own descriptors. Called
     // by number, because glibc before 2.34 has no function for it.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_OWN_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_hangs_on_its_way_to_another_user_is_given_up() {
+        let account = Account::current().unwrap();
+        let (_reader, full) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        while write(&full, &[0; 4096]).is_ok() {}
+        nix::fcntl::fcntl(&full, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        // Its first step is to join the cgroup: here a write that never ends.
+        let setup = Setup { switch: true, ..Setup::new(&account, Some(full.into())).unwrap() };
+        let nothing = || File::options().read(true).write(true).open("/dev/null").unwrap().into();
+        let program = Program::new(vec![c"/bin/true".to_owned()], vec![], [nothing(), nothing(), nothing()]);
+        let error = start(&setup, &program, Duration::from_millis(100)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
 }

@@ -26,6 +26,8 @@ const SHELL_PATH: &CStr = c"/bin/sh";
 /// The same for every user, because administration needs the `sbin`s whoever does it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long becoming another user may take, its home included.
+const START: Duration = Duration::from_secs(10);
 /// Bytes kept from the start of a stream.
 const HEAD: usize = 64 * 1024;
 /// Bytes kept from the end of a stream.
@@ -40,6 +42,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// The bounds of a job, besides its own timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// What a job that runs as another user is given to become it. Default 10 s.
+    pub start: Duration,
     /// Bytes kept from the start of each stream. Default 64 KiB.
     pub head: usize,
     /// Bytes kept from the end of each stream. Default 192 KiB.
@@ -54,7 +58,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head: HEAD, tail: TAIL, grace: GRACE, kill: KILL, drain: DRAIN }
+        Self { start: START, head: HEAD, tail: TAIL, grace: GRACE, kill: KILL, drain: DRAIN }
     }
 }
 
@@ -69,6 +73,8 @@ pub enum StartError {
     TooLong,
     #[error("the agent could not become `{0}`")]
     Account(String),
+    #[error("becoming `{0}` took too long, so it was given up; check the file server of its home")]
+    Slow(String),
     #[error("the process could not be started: {0}")]
     Spawn(io::Error),
 }
@@ -88,6 +94,7 @@ impl StartError {
             Some(libc::E2BIG) => Self::TooLong,
             Some(libc::EPERM | libc::EINVAL) => Self::Account(job.account.name.clone()),
             _ if error.kind() == io::ErrorKind::InvalidInput => Self::Nul,
+            _ if error.kind() == io::ErrorKind::TimedOut => Self::Slow(job.account.name.clone()),
             _ => Self::Spawn(error),
         }
     }
@@ -114,7 +121,7 @@ impl Process {
         let cgroups = self.cgroups.as_ref();
         let (cgroup, procs) = cgroups.and_then(|cgroups| cgroups.make(&job.task_id, &job.hostname)).unzip();
         let setup = Setup::new(&job.account, procs).map_err(StartError::Spawn)?;
-        let child = spawn(&setup, job).map_err(|error| StartError::new(error, job))?;
+        let child = spawn(&setup, job, self.limits.start).map_err(|error| StartError::new(error, job))?;
         // Not yet waited for, the shell has its entry in /proc even if it ended at once.
         let shell = child.id().and_then(|pid| proc::entry(pid.as_raw()));
         let mark = shell.map(|shell| Mark {
@@ -127,13 +134,13 @@ impl Process {
     }
 }
 
-fn spawn(setup: &Setup, job: &Job) -> io::Result<Child> {
+fn spawn(setup: &Setup, job: &Job, patience: Duration) -> io::Result<Child> {
     let nothing = OwnedFd::from(File::open("/dev/null")?);
     let (stdout, out) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, err) = pipe2(OFlag::O_CLOEXEC)?;
     let argv = vec![SHELL_PATH.to_owned(), c"-c".to_owned(), CString::new(job.command.as_str())?];
     let program = Program::new(argv, environment(job)?, [nothing, out, err]);
-    let started = child::start(setup, &program)?;
+    let started = child::start(setup, &program, patience)?;
     drop(program); // and with it the ends of the pipes that are the child's
     Child::new(started, stdout, stderr)
 }

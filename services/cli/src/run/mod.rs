@@ -2,10 +2,10 @@
 //! attempt carries the same `Idempotency-Key`; following only reads, so leaving it changes nothing.
 
 mod follow;
-mod interrupt;
+pub mod interrupt;
 mod picture;
-mod post;
-mod progress;
+pub mod post;
+pub mod progress;
 
 use clap::ArgGroup;
 use shared::contract::task::{NewCommand, TargetType, Task};

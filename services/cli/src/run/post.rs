@@ -38,7 +38,7 @@ pub async fn post(client: &Client, command: &NewCommand, key: &str) -> Result<Do
 
 /// No connection, no answer in time, or an answer that says "later".
 pub fn may_pass(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
+    matches!(error.kind(), Kind::Unavailable | Kind::BadAnswer | Kind::TooMany | Kind::Timeout)
 }
 
 /// What failed over there may have been accepted all the same.

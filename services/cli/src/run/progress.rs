@@ -25,7 +25,12 @@ impl Progress {
     /// Shows how far `task` is.
     pub fn show(&self, task: &Task) {
         let done = task.targets - open(task);
-        self.write(&format!("{WIPE}{done} of {} done: {}", task.targets, terminal::line(&tally(task))));
+        self.say(&format!("{done} of {} done: {}", task.targets, tally(task)));
+    }
+
+    /// Shows how far something else is.
+    pub fn say(&self, text: &str) {
+        self.write(&format!("{WIPE}{}", terminal::line(text)));
     }
 
     /// Makes room for something else.

@@ -137,6 +137,23 @@ impl LocalBus {
         }
     }
 
+    pub(super) async fn bury(&self, delivery: Delivery, reason: &str) -> Result<()> {
+        let grave = Stored {
+            id: self.0.next_id.fetch_add(1, Ordering::Relaxed),
+            durable: true,
+            size: delivery.body.len(),
+            body: Some(delivery.body),
+            traceparent: delivery.traceparent,
+            expires_at: None,
+            reason: Some(reason.to_owned()),
+            redelivered: delivery.redelivered,
+        };
+        let graves = vec![(DEAD.to_owned(), grave)];
+        table::insert(&self.0.lite, &graves).await?;
+        self.enqueue(graves);
+        Ok(())
+    }
+
     pub(super) fn subscribe(&self, name: &str) -> Result<Subscription> {
         let queues = self.queues();
         let queue = queues.get(name).ok_or_else(|| gone(name))?;

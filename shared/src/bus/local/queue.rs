@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::bus::BATCH_BYTES_MAX;
 use crate::clock::Time;
 use crate::rules::limits::HEARTBEATS_WAITING_MAX;
-
-/// A batch that has so many bytes takes no further message.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A message on this side of the wall.
 #[derive(Clone, Debug)]

@@ -1,10 +1,16 @@
 //! Settings, read once at the start into one value. A missing or wrong one stops the start with
 //! its name.
 
+#[cfg(test)]
+mod docs;
+pub mod key;
+mod source;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::source::Source;
 use crate::db::{Db, Lite};
 use crate::error::{Error, Result};
 use crate::http::guard::Guard;
@@ -33,30 +39,9 @@ impl std::fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Reads `MUSTER_LISTEN`, `MUSTER_DATA_DIR`, `MUSTER_API_TOKEN` and `MUSTER_API_TOKEN_FILE`.
-    pub fn from_env() -> Result<Self> {
-        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let listen = var("MUSTER_LISTEN").unwrap_or_else(|| LISTEN_DEFAULT.to_owned());
-        let listen = listen.parse().map_err(|_| {
-            Error::bad_input(format!("MUSTER_LISTEN must be an address and a port, like {LISTEN_DEFAULT}"))
-        })?;
-        let data_dir = var("MUSTER_DATA_DIR").map(PathBuf::from);
-        let data_dir =
-            data_dir.ok_or_else(|| Error::bad_input("MUSTER_DATA_DIR must name the folder to keep everything in"))?;
-        let api_token = token(var("MUSTER_API_TOKEN"), var("MUSTER_API_TOKEN_FILE").map(PathBuf::from).as_deref())?;
-        Ok(Self { listen, data_dir, api_token })
-    }
-
-    /// Who may come in. Closed by default: without a token, loopback only.
+    /// Who may come in.
     pub fn guard(&self) -> Result<Guard> {
-        match &self.api_token {
-            Some(token) => Guard::token(token),
-            None if self.listen.ip().is_loopback() => Ok(Guard::Loopback),
-            None => Err(Error::bad_input(format!(
-                "listening on {} needs an API token, since it is not loopback; set MUSTER_API_TOKEN or listen on 127.0.0.1",
-                self.listen
-            ))),
-        }
+        guard(self.api_token.as_deref(), self.listen)
     }
 
     /// The folder, made for its owner alone when it is missing.
@@ -70,16 +55,27 @@ impl Settings {
         Ok(&self.data_dir)
     }
 
-    /// The database, brought up to date.
-    pub async fn database(&self) -> Result<Db> {
-        let db = Db::Lite(Lite::open(&self.make_data_dir()?.join("muster.db")).await?);
-        db.migrate().await?;
-        Ok(db)
+    /// The database file, brought up to date.
+    pub async fn database(&self) -> Result<Lite> {
+        let lite = Lite::open(&self.make_data_dir()?.join("muster.db")).await?;
+        Db::Lite(lite.clone()).migrate().await?;
+        Ok(lite)
     }
 
     /// The plane's signing key, made at the first start.
     pub fn signing_key(&self) -> Result<Arc<SigningKey>> {
         signing_key(&self.make_data_dir()?.join("signing-key.pem")).map(Arc::new)
+    }
+}
+
+/// Who may come in to what listens at `listen`. Closed by default: without a token, loopback only.
+pub fn guard(token: Option<&str>, listen: SocketAddr) -> Result<Guard> {
+    match token {
+        Some(token) => Guard::token(token),
+        None if listen.ip().is_loopback() => Ok(Guard::Loopback),
+        None => Err(Error::bad_input(format!(
+            "listening on {listen} needs an API token, since it is not loopback; set MUSTER_API_TOKEN or listen on 127.0.0.1"
+        ))),
     }
 }
 
@@ -118,7 +114,7 @@ pub fn signing_key(path: &Path) -> Result<SigningKey> {
 }
 
 /// Writes a file that is whole or not there at all, readable by its owner alone.
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let draft = path.with_extension("new");

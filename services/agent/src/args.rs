@@ -1,0 +1,142 @@
+//! What can be asked of `muster-agent`, and what its caller learns.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use shared::error::{Error, Kind, Result, chain};
+use shared::telemetry;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{enroll, run};
+
+/// Threads that the agent works on. It mostly waits, and every server runs one.
+const THREADS: usize = 2;
+/// How long dropping what still runs may take at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// The exit status when a person has to change something before it is worth trying again.
+const REFUSED: u8 = 2;
+
+/// Runs on this server the commands that a Muster control plane signed, and signs what came of them
+#[derive(Parser)]
+#[command(
+    name = "muster-agent",
+    version,
+    propagate_version = true,
+    after_help = "\
+Examples:
+  muster-agent enroll --url https://muster.example.org --token-file /root/token --group web
+  muster-agent run
+
+Settings come from the environment (MUSTER_…) and from the TOML file that MUSTER_CONFIG names.
+
+Exit status:
+  0  done
+  1  it failed, and may not the next time: the control plane is away, the disk is full
+  2  bad usage or settings, not enrolled, or the control plane refused"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Enroll(enroll::Args),
+    /// Serves until SIGTERM: takes commands from the broker, runs them, hands in their results
+    #[command(after_help = "\
+Example:
+  MUSTER_BROKER_URL_FILE=/etc/muster/broker-url muster-agent run
+
+Settings: MUSTER_BROKER_URL or MUSTER_BROKER_URL_FILE (needed), MUSTER_BROKER_CA_FILE, MUSTER_AGENT_DIR,
+MUSTER_POLICY, MUSTER_HOSTNAME, MUSTER_CONFIG; RUST_LOG chooses what is logged.")]
+    Run,
+}
+
+/// The program: does what the command line asks.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match Builder::new_multi_thread().worker_threads(THREADS).enable_all().build() {
+        Ok(runtime) => dispatch(args.command, runtime),
+        Err(error) => Err(Error::internal(error)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => status(error.kind()),
+    }
+}
+
+fn dispatch(command: Command, runtime: Runtime) -> Result<()> {
+    let outcome = match command {
+        Command::Enroll(args) => runtime.block_on(enroll::run(args)).inspect_err(complain),
+        Command::Run => {
+            let telemetry = telemetry::init("muster-agent", "info");
+            let outcome = runtime.block_on(async {
+                let outcome = run::run().await;
+                telemetry.flush().await;
+                outcome
+            });
+            outcome.inspect_err(|error| tracing::error!(cause = chain(error), "the agent stopped"))
+        }
+    };
+    // What still runs is killed by being dropped. A start that hangs in its user's home, on a dead file
+    // server, must not hold up the end.
+    runtime.shutdown_timeout(END_TIMEOUT);
+    outcome
+}
+
+/// One line, with the causes: there is no log to look them up in. Some of it comes from whoever
+/// answered, so a terminal must find nothing in it to obey.
+fn complain(error: &Error) {
+    let shown = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
+    let sentence: String = chain(error).chars().map(shown).collect();
+    let hint = if error.kind() == Kind::Unauthorized { "; give it with --token-file or MUSTER_TOKEN" } else { "" };
+    // When even standard error is closed there is nobody left to tell.
+    _ = writeln!(std::io::stderr(), "muster-agent: {sentence}{hint}");
+}
+
+fn status(kind: Kind) -> ExitCode {
+    match kind {
+        Kind::Unavailable | Kind::Contended | Kind::TooMany | Kind::BadAnswer | Kind::Timeout | Kind::Internal => {
+            ExitCode::FAILURE
+        }
+        Kind::BadInput
+        | Kind::Unauthorized
+        | Kind::Forbidden
+        | Kind::NotFound
+        | Kind::Conflict
+        | Kind::TooLarge
+        | Kind::UnsupportedMedia => ExitCode::from(REFUSED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_it_does_and_its_examples_are_accepted() {
+        Args::command().debug_assert();
+        for mut command in std::iter::once(Args::command()).chain(Args::command().get_subcommands().cloned()) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            let help = command.render_long_help().to_string();
+            let examples = help.lines().filter_map(|line| line.find("muster-agent ").map(|at| &line[at..]));
+            let examples: Vec<_> = examples.filter(|line| !line.contains('[') && !line.contains('<')).collect();
+            assert!(!examples.is_empty(), "{help}");
+            for example in examples {
+                assert!(Args::try_parse_from(example.split_whitespace()).is_ok(), "{example}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for line in ["", "enrol", "run --url http://h", "enroll --token t --token-file f", "enroll --hostname a/b"] {
+            let words = std::iter::once("muster-agent").chain(line.split_whitespace());
+            assert!(Args::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}
