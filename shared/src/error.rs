@@ -40,6 +40,24 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// Whether somebody has to change something before it can go well; otherwise another try may.
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::BadInput
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Conflict
+            | Self::TooLarge
+            | Self::UnsupportedMedia => true,
+            Self::Unavailable | Self::Contended | Self::TooMany | Self::BadAnswer | Self::Timeout | Self::Internal => {
+                false
+            }
+        }
+    }
+}
+
 /// A failure with a sentence for the caller and, apart from it, a cause for the log.
 #[derive(Debug)]
 pub struct Error {

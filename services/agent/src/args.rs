@@ -97,18 +97,7 @@ fn complain(error: &Error) {
 }
 
 fn status(kind: Kind) -> ExitCode {
-    match kind {
-        Kind::Unavailable | Kind::Contended | Kind::TooMany | Kind::BadAnswer | Kind::Timeout | Kind::Internal => {
-            ExitCode::FAILURE
-        }
-        Kind::BadInput
-        | Kind::Unauthorized
-        | Kind::Forbidden
-        | Kind::NotFound
-        | Kind::Conflict
-        | Kind::TooLarge
-        | Kind::UnsupportedMedia => ExitCode::from(REFUSED),
-    }
+    if kind.is_refusal() { ExitCode::from(REFUSED) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

@@ -29,18 +29,7 @@ impl From<Exit> for ExitCode {
 
 impl From<Kind> for Exit {
     fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::BadInput
-            | Kind::Unauthorized
-            | Kind::Forbidden
-            | Kind::NotFound
-            | Kind::Conflict
-            | Kind::TooLarge
-            | Kind::UnsupportedMedia => Self::Refused,
-            Kind::Unavailable | Kind::Contended | Kind::TooMany | Kind::BadAnswer | Kind::Timeout | Kind::Internal => {
-                Self::Unreachable
-            }
-        }
+        if kind.is_refusal() { Self::Refused } else { Self::Unreachable }
     }
 }
 
