@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use tokio::sync::Notify;
 
 /// RFC 3339 in UTC with exactly three decimals, the one form Muster writes.
 const WIRE: &[BorrowedFormatItem<'_>] =
@@ -25,28 +26,65 @@ const WIRE_BYTES: usize = "0000-00-00T00:00:00.000Z".len();
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// A clock that stands still until it is set, in milliseconds since 1970.
-    Manual(Arc<AtomicI64>),
+    /// A clock that stands still until it is moved.
+    Manual(Arc<Hands>),
+}
+
+/// The hands of a manual clock.
+#[derive(Debug)]
+pub struct Hands {
+    /// What it shows, in milliseconds since 1970.
+    shows: AtomicI64,
+    /// How much time has passed, in milliseconds, whatever the clock was set to meanwhile.
+    passed: AtomicU64,
+    moved: Notify,
 }
 
 impl Clock {
     /// A clock that stands at `at`.
     pub fn manual(at: Time) -> Self {
-        Self::Manual(Arc::new(AtomicI64::new(at.0)))
+        let hands = Hands { shows: AtomicI64::new(at.0), passed: AtomicU64::new(0), moved: Notify::new() };
+        Self::Manual(Arc::new(hands))
     }
 
     /// The time now.
     pub fn now(&self) -> Time {
         match self {
             Self::System => Time::system(),
-            Self::Manual(ms) => Time(ms.load(Ordering::SeqCst)),
+            Self::Manual(hands) => Time(hands.shows.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock on. The system clock cannot be moved, so there it does nothing.
+    /// Lets time pass on a manual clock. The system clock cannot be moved, so there it does nothing.
     pub fn advance(&self, by: Duration) {
-        if let Self::Manual(ms) = self {
-            ms.fetch_add(millis(by), Ordering::SeqCst);
+        if let Self::Manual(hands) = self {
+            hands.shows.fetch_add(millis(by), Ordering::SeqCst);
+            hands.passed.fetch_add(millis(by).unsigned_abs(), Ordering::SeqCst);
+            hands.moved.notify_waiters();
+        }
+    }
+
+    /// Sets a manual clock, on or back, as an administrator does: no time passes. The system clock
+    /// cannot be set, so there it does nothing.
+    pub fn set(&self, to: Time) {
+        if let Self::Manual(hands) = self {
+            hands.shows.store(to.0, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until so much time has passed. On a manual clock that is once it was moved so far.
+    pub async fn sleep(&self, how_long: Duration) {
+        let Self::Manual(hands) = self else { return tokio::time::sleep(how_long).await };
+        let passed = || hands.passed.load(Ordering::SeqCst);
+        let until = passed().saturating_add(millis(how_long).unsigned_abs());
+        loop {
+            let moved = hands.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable(); // from here on no move is missed
+            if passed() >= until {
+                return;
+            }
+            moved.await;
         }
     }
 }
@@ -67,6 +105,11 @@ impl Time {
     /// This moment and `by` later.
     pub const fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(millis(by)))
+    }
+
+    /// This moment and `by` earlier.
+    pub const fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
     }
 
     /// How long it is until `later`; zero when that is past.
@@ -152,5 +195,21 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         assert_eq!(clock.now(), Time(2_005));
         assert_eq!(Time(10).until(Time(4)), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn who_sleeps_wakes_when_time_has_passed_and_not_when_the_clock_is_set() {
+        let clock = Clock::manual(Time(0));
+        let mut sleep = Box::pin(clock.sleep(Duration::from_secs(5)));
+        let mut sleeps = async || futures::poll!(&mut sleep).is_pending();
+        assert!(sleeps().await);
+        clock.set(Time(1_000_000));
+        assert!(sleeps().await, "no time has passed");
+        clock.advance(Duration::from_secs(4));
+        clock.set(Time(0));
+        assert!(sleeps().await);
+        clock.advance(Duration::from_secs(1));
+        assert!(!sleeps().await);
+        assert_eq!(clock.now(), Time(1_000));
     }
 }

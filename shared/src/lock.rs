@@ -2,6 +2,7 @@
 //! on one journal would take each other's commands for leftovers of a crash.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -25,8 +26,13 @@ impl Lock {
         let unusable = |error: std::io::Error| {
             Error::unavailable(format!("the folder {shown} cannot be used: {error}")).because(error)
         };
-        let file =
-            File::options().create(true).truncate(false).write(true).open(folder.join(what)).map_err(unusable)?;
+        let path = folder.join(what);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.or_else(|error| match error.kind() {
+            ErrorKind::ReadOnlyFilesystem => File::open(&path), // enough for a lock
+            _ => Err(error),
+        });
+        let file = file.map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(Error::unavailable(format!(

@@ -3,7 +3,7 @@
 
 mod absent;
 mod bodies;
-mod claims;
+pub mod claims;
 mod fields;
 mod guard;
 mod keys;

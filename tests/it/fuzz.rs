@@ -4,7 +4,7 @@
 //!
 //! The same seed sends the same requests; `MUSTER_FUZZ_SEED` and `MUSTER_FUZZ_REQUESTS` send others.
 
-mod random;
+pub mod random;
 mod shot;
 mod wire;
 
@@ -16,10 +16,11 @@ use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::answer::sentence;
+use crate::dead;
 use crate::doors::routes::doors;
-use crate::harness::{World, id, world};
+use crate::harness::{Folder, World, id, world};
 use random::Random;
-use shot::{HOSTS, Shot};
+use shot::{HOSTS, Ids, Shot};
 use wire::Wire;
 
 const SEED: u64 = 20_241_101;
@@ -56,10 +57,14 @@ fn setting(name: &str, default: u64) -> u64 {
 async fn fuzz() {
     let (seed, requests) = (setting("MUSTER_FUZZ_SEED", SEED), setting("MUSTER_FUZZ_REQUESTS", REQUESTS));
     println!("seed {seed}, {requests} requests");
-    let world = Arc::new(world(&[]).await);
-    let tasks = prepare(&world).await;
+    let (folder, failed) = failed().await;
+    let world = folder.start().await;
+    let mut tasks = prepare(&world).await;
+    tasks.push(failed);
+    let (world, letters) = dead::letters(world).await;
+    let (world, ids) = (Arc::new(world), Ids { tasks, letters });
     let gunners = (0..CONNECTIONS).map(|number| {
-        let gunner = Gunner { seed: seed + number, tasks: tasks.clone(), seen: Seen::default() };
+        let gunner = Gunner { seed: seed + number, ids: ids.clone(), seen: Seen::default() };
         tokio::spawn(gunner.fire(Arc::clone(&world), requests / CONNECTIONS))
     });
     let mut seen = Seen::default();
@@ -71,6 +76,16 @@ async fn fuzz() {
         seen.is_varied();
     }
     still_works(Arc::into_inner(world).unwrap()).await;
+}
+
+/// A task that failed on an agent that is gone since: one that can be retried.
+async fn failed() -> (Folder, String) {
+    let world = world(&["gone"]).await;
+    let task = world.send_all("false").await;
+    assert_eq!(world.results(&task).await[0]["status"], "failed");
+    let mut folder = world.stop().await;
+    folder.settings.agents.clear();
+    (folder, id(&task).to_owned())
 }
 
 /// Servers without agents, so that nothing that is made up is ever run, and some tasks for them.
@@ -88,7 +103,7 @@ async fn prepare(world: &World) -> Vec<String> {
 /// Sends over one connection, one request after another.
 struct Gunner {
     seed: u64,
-    tasks: Vec<String>,
+    ids: Ids,
     seen: Seen,
 }
 
@@ -97,7 +112,7 @@ impl Gunner {
         let mut random = Random::new(self.seed);
         let mut wire = Wire::open(world.plane.address()).await;
         for number in 0..requests {
-            let shot = Shot::new(&mut random, &self.tasks);
+            let shot = Shot::new(&mut random, &self.ids);
             let verdict = match wire.send(shot.request()).await {
                 Ok((status, headers, body)) => self.seen.judge(&shot, status, &headers, &body),
                 Err(dropped) => Err(dropped),

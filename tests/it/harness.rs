@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use shared::config;
+use shared::config::{self, Keep};
 use shared::http::client::Client;
 use solo::{Plane, Settings};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ impl Folder {
             api_token: None,
         };
         let agents = agents.iter().map(|name| (*name).to_owned()).collect();
-        Self { _dir: dir, settings: Settings { plane, agents, policy: None } }
+        Self { _dir: dir, settings: Settings { plane, agents, policy: None, keep: Keep::default() } }
     }
 
     pub fn path(&self) -> &Path {

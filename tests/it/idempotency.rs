@@ -100,3 +100,18 @@ async fn a_refusal_leaves_the_key_free() {
     assert_eq!(tasks(&world).await, 1);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_under_a_key_is_made_once_too() {
+    let world = world(&["web-1"]).await;
+    let task = world.send_all("false").await;
+    assert_eq!(world.results(&task).await[0]["status"], "failed");
+    let path = format!("/api/tasks/{}/retry", id(&task));
+    let ask = || Answer::to(world.request(Method::POST, &path).header("Idempotency-Key", "again"));
+    let sent = join_all((0..10).map(|_| ask())).await;
+    let ids: Vec<_> = sent.iter().map(|answer| id(&answer.json(StatusCode::CREATED)).to_owned()).collect();
+    assert!(ids.iter().all(|one| *one == ids[0] && one != id(&task)), "{ids:?}");
+    assert_eq!(tasks(&world).await, 2);
+    assert!(send(&world, "again", &echo("a")).await.problem(StatusCode::CONFLICT).contains("`Idempotency-Key`"));
+    world.stop().await;
+}

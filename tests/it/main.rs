@@ -4,18 +4,27 @@
 
 mod agent_line;
 mod answer;
+mod connections;
+mod dead;
 mod deployed;
+mod doctor;
 mod doors;
 mod fleet;
+mod flood;
 mod flow;
 mod fuzz;
+mod handover;
 mod harness;
 mod idempotency;
+mod isolation;
 mod keys;
 mod lambda;
 mod mysql;
+mod presence;
 mod process;
 mod proxy;
+mod retention;
+mod rollout;
 mod spec;
 mod stack;
 mod steps;

@@ -17,7 +17,12 @@ pub struct Database {
 impl Database {
     /// Makes an empty one.
     pub async fn new() -> Self {
-        let server = std::env::var("MUSTER_TEST_DATABASE_URL").unwrap_or_else(|_| SERVER_DEFAULT.to_owned());
+        Self::at(&std::env::var("MUSTER_TEST_DATABASE_URL").unwrap_or_else(|_| SERVER_DEFAULT.to_owned())).await
+    }
+
+    /// The same on a server of the test's own.
+    pub async fn at(server: &str) -> Self {
+        let server = server.to_owned();
         let name = format!("muster_test_{}", shared::id::random());
         let database = Self { server, name };
         let create = "create database `{}` character set utf8mb4 collate utf8mb4_bin";
@@ -59,7 +64,8 @@ impl Drop for Database {
     }
 }
 
-async fn run(server: &str, statement: &str) -> sqlx::Result<()> {
+/// Runs one statement on a server.
+pub async fn run(server: &str, statement: &str) -> sqlx::Result<()> {
     let options: sqlx::mysql::MySqlConnectOptions = server.parse()?;
     let mut connection: MySqlConnection = options.connect().await?;
     connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))).await.map(drop)

@@ -118,10 +118,15 @@ impl Process {
         self.ended_within(PATIENCE)
     }
 
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     fn ended_within(&mut self, longest: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.status() {
                 return status;
             }
             assert!(start.elapsed() < longest, "{} does not end: {}", self.launch.name, self.launch.said());

@@ -55,7 +55,12 @@ impl Stack {
 
     /// The same, with another way to database and broker.
     pub async fn by(agents: &[&str], way: impl FnOnce(Ways) -> Ways) -> Self {
-        let (database, vhost, folder) = (Database::new().await, Vhost::new(), tempfile::tempdir().unwrap());
+        Self::on(Database::new().await, Vhost::new(), agents, way).await
+    }
+
+    /// The same on a database and a virtual host that are there.
+    pub async fn on(database: Database, vhost: Vhost, agents: &[&str], way: impl FnOnce(Ways) -> Ways) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         database.open().await.close().await;
         let ways = way(Ways {
             database: database.url(),

@@ -11,12 +11,13 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use shared::bus::{Address, Bus, Delivery, LocalBus, Message, Receipt, Verdict, consume, topology};
 use shared::clock::{Clock, Time};
+use shared::config::Keep;
 use shared::contract::key::Algorithm;
 use shared::contract::server::NewServer;
 use shared::contract::signed::{EventReport, Kind, PLANE, Progress, ResultReport};
 use shared::db::{Db, Lite};
 use shared::rules::invocation::Ending;
-use shared::run::{Bell, Context};
+use shared::run::{Bell, Context, Work};
 use shared::sign::{Envelope, Inbound, KeyState, SigningKey, TrustedKey, inbound};
 use shared::store;
 use tasks::{Relay, Watchdog};
@@ -26,7 +27,7 @@ use tower::ServiceExt as _;
 use crate::mysql::Database;
 
 /// When each test begins.
-const START: Time = Time(1_700_000_000_000);
+pub const START: Time = Time(1_700_000_000_000);
 
 /// The plane's key and that of the server `a`.
 pub fn keys() -> &'static [SigningKey; 2] {
@@ -34,7 +35,7 @@ pub fn keys() -> &'static [SigningKey; 2] {
     KEYS.get_or_init(|| [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()])
 }
 
-fn copy(key: &SigningKey) -> SigningKey {
+pub fn copy(key: &SigningKey) -> SigningKey {
     SigningKey::from_pem(&key.to_pem().unwrap()).unwrap()
 }
 
@@ -42,6 +43,7 @@ fn copy(key: &SigningKey) -> SigningKey {
 pub struct Parts {
     pub ctx: Context,
     routes: Router,
+    own_relay: Work,
     pub folder: TempDir,
     /// Dropped last, after everybody who uses it.
     _database: Option<Database>,
@@ -88,18 +90,28 @@ impl Parts {
         let clock = Clock::manual(START);
         let bus = Bus::Local(LocalBus::open(lite, clock.clone()).await.unwrap());
         let ctx = Context { db, bus, clock, bell: Bell::default() };
-        let routes = tasks::service(ctx.clone(), Arc::new(copy(&keys()[0]))).await.unwrap().routes;
+        let service = tasks::service(ctx.clone(), Arc::new(copy(&keys()[0])), Keep::default()).await.unwrap();
+        let relay = service.chores.iter().find(|chore| chore.name == "relay").unwrap();
+        let own_relay = Arc::clone(&relay.work);
         let mut tx = ctx.db.begin().await.unwrap();
         let server = NewServer { hostname: "a".into(), ip: None, group: None };
         store::server::insert(&mut tx, &server, START).await.unwrap();
         store::key::put(&mut tx, "a", keys()[1].public(), None, START).await.unwrap();
         tx.commit().await.unwrap();
         ctx.bus.declare("a").await.unwrap();
-        Self { ctx, routes, folder, _database: database }
+        Self { ctx, routes: service.routes, own_relay, folder, _database: database }
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> Value {
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        self.ask(method, path, None, &body).await
+    }
+
+    /// The same, perhaps with an idempotency key.
+    pub async fn ask(&self, method: &str, path: &str, key: Option<&str>, body: &Value) -> Value {
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         let response = self.routes.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice(&bytes).unwrap()
@@ -110,11 +122,17 @@ impl Parts {
         task["task_id"].as_str().unwrap().to_owned()
     }
 
+    /// The relay of the service that accepts the commands. From its first step on they are handed over.
+    pub async fn own_relay(&self) {
+        (self.own_relay)().await.unwrap();
+    }
+
+    /// The relay of another process.
     pub async fn relay(&self) {
         Relay::new(self.ctx.clone()).step().await.unwrap();
     }
 
-    async fn watchdog(&self) {
+    pub async fn watchdog(&self) {
         Watchdog::new(self.ctx.clone()).step().await.unwrap();
     }
 
@@ -127,14 +145,14 @@ impl Parts {
     }
 
     /// What waits for the server `a`, acknowledged.
-    async fn take(&self) -> Vec<Delivery> {
+    pub async fn take(&self) -> Vec<Delivery> {
         let mut hold = self.ctx.bus.subscribe(&topology::agent_queue("a")).await.unwrap();
         let taken = hold.take(100).await.unwrap();
         hold.settle(taken.iter().map(|delivery| (delivery.tag, Verdict::Done)).collect()).await.unwrap();
         taken
     }
 
-    async fn report(&self, kind: Kind, body: &impl serde::Serialize) {
+    pub async fn report(&self, kind: Kind, body: &impl serde::Serialize) {
         let envelope = Envelope::sign(kind, serde_json::to_vec(body).unwrap(), &keys()[1]).unwrap();
         let address = Address::Report(kind, "a".into());
         let message = Message { address, body: envelope.to_json().into_bytes(), traceparent: None, ttl: None };
@@ -157,14 +175,14 @@ impl Parts {
         self.call("GET", &format!("/api/tasks/{task_id}/results"), Value::Null).await
     }
 
-    async fn dead(&self) -> Vec<String> {
+    pub async fn dead(&self) -> Vec<String> {
         let taken = self.ctx.bus.subscribe(topology::DEAD).await.unwrap().take(100).await.unwrap();
         taken.into_iter().filter_map(|delivery| delivery.reason).collect()
     }
 }
 
 /// A message as its agent sees it.
-fn open(delivery: &Delivery, now: Time) -> Inbound {
+pub fn open(delivery: &Delivery, now: Time) -> Inbound {
     let plane = TrustedKey {
         owner: PLANE.into(),
         key: keys()[0].public().clone(),
@@ -175,14 +193,14 @@ fn open(delivery: &Delivery, now: Time) -> Inbound {
 }
 
 /// The digest of a command as its agent sees it.
-fn digest(delivery: &Delivery, now: Time) -> String {
+pub fn digest(delivery: &Delivery, now: Time) -> String {
     match open(delivery, now) {
         Inbound::Command(command) => command.digest().to_owned(),
         Inbound::Cancel(cancel) => cancel.body().command_digest.clone(),
     }
 }
 
-fn result(task_id: &str, digest: &str, status: Ending, stdout: &str) -> ResultReport {
+pub fn result(task_id: &str, digest: &str, status: Ending, stdout: &str) -> ResultReport {
     ResultReport {
         iss: "a".into(),
         task_id: task_id.into(),
@@ -274,6 +292,10 @@ async fn a_result_twice_is_once_and_another_one_is_a_conflict(parts: Parts) {
         sqlx::query_as("select count(*) from result_conflicts").fetch_one(c).await)
     .unwrap();
     assert_eq!(conflicts.0, 1);
+    let shown = parts.call("GET", &format!("/api/tasks/{task}/conflicts"), Value::Null).await;
+    assert_eq!((shown.as_array().unwrap().len(), &shown[0]["stdout"]), (1, &json!("other")));
+    assert_eq!((&shown[0]["hostname"], &shown[0]["status"]), (&json!("a"), &json!("failed")));
+    assert_eq!(shown[0]["keyid"], keys()[1].keyid());
 }
 over_both!(a_result_twice_is_once_and_another_one_is_a_conflict);
 
@@ -322,7 +344,14 @@ async fn a_lost_queue_brings_the_cancel_back_before_its_command(parts: Parts) {
 over_both!(a_lost_queue_brings_the_cancel_back_before_its_command);
 
 async fn an_order_that_comes_late_does_not_take_a_live_queue(parts: Parts) {
-    let order = |kind| store::outbox::Entry { kind, task_id: None, hostname: "a", traceparent: None, expires_at: None };
+    let order = |kind| store::outbox::Entry {
+        kind,
+        task_id: None,
+        wave: None,
+        hostname: "a",
+        traceparent: None,
+        expires_at: None,
+    };
     let mut tx = parts.ctx.db.begin().await.unwrap();
     store::outbox::insert(&mut tx, &[order(store::outbox::Kind::Delete)], START).await.unwrap();
     tx.commit().await.unwrap();

@@ -58,22 +58,23 @@ impl Collector {
 
     /// How far the way of a command can be followed.
     fn followed(&self) -> Vec<(String, String)> {
-        let spans = self.0.lock().unwrap();
-        let mut way = Vec::new();
-        let mut parent = CALLER.to_owned();
-        for (service, name) in WAY {
-            let is_next = |(of, span): &&(String, Span)| {
-                of == service
-                    && span.name == name
-                    && hex(&span.trace_id) == TRACE
-                    && hex(&span.parent_span_id) == parent
-            };
-            let Some((of, span)) = spans.iter().find(is_next) else { break };
-            parent = hex(&span.span_id);
-            way.push((of.clone(), span.name.clone()));
-        }
-        way
+        follow(&self.0.lock().unwrap(), CALLER, &WAY)
     }
+}
+
+/// The longest way below `parent`: a command that meets no queue yet is published once more, beside the
+/// first time.
+fn follow(spans: &[(String, Span)], parent: &str, way: &[(&str, &str)]) -> Vec<(String, String)> {
+    let Some(((service, name), rest)) = way.split_first() else { return Vec::new() };
+    let is_next = |(of, span): &&(String, Span)| {
+        of == service && span.name == *name && hex(&span.trace_id) == TRACE && hex(&span.parent_span_id) == parent
+    };
+    let below = |(of, span): &(String, Span)| {
+        let mut way = vec![(of.clone(), span.name.clone())];
+        way.extend(follow(spans, &hex(&span.span_id), rest));
+        way
+    };
+    spans.iter().filter(is_next).map(below).max_by_key(Vec::len).unwrap_or_default()
 }
 
 fn service(of: &ResourceSpans) -> String {

@@ -9,10 +9,8 @@ use shared::error::{Error, Kind, Result, chain};
 use shared::telemetry;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{enroll, run};
+use crate::{doctor, enroll, run};
 
-/// Threads that the agent works on. It mostly waits, and every server runs one.
-const THREADS: usize = 2;
 /// How long dropping what still runs may take at the end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// The exit status when a person has to change something before it is worth trying again.
@@ -28,12 +26,14 @@ const REFUSED: u8 = 2;
 Examples:
   muster-agent enroll --url https://muster.example.org --token-file /root/token --group web
   muster-agent run
+  muster-agent doctor
 
 Settings come from the environment (MUSTER_…) and from the TOML file that MUSTER_CONFIG names.
 
 Exit status:
   0  done
-  1  it failed, and may not the next time: the control plane is away, the disk is full
+  1  it failed, and may not the next time: the control plane is away, the disk is full; or doctor found
+     something wrong
   2  bad usage or settings, not enrolled, or the control plane refused"
 )]
 struct Args {
@@ -52,24 +52,30 @@ Example:
 Settings: MUSTER_BROKER_URL or MUSTER_BROKER_URL_FILE (needed), MUSTER_BROKER_CA_FILE, MUSTER_AGENT_DIR,
 MUSTER_POLICY, MUSTER_HOSTNAME, MUSTER_CONFIG; RUST_LOG chooses what is logged.")]
     Run,
+    Doctor(doctor::Args),
 }
 
 /// The program: does what the command line asks.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = match Builder::new_multi_thread().worker_threads(THREADS).enable_all().build() {
+    // One thread: an agent mostly waits, every server runs one, and what it does takes less than handing it
+    // to another thread would. What may block is done on threads for that.
+    let outcome = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => dispatch(args.command, runtime),
         Err(error) => Err(Error::internal(error)),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => status(error.kind()),
     }
 }
 
-fn dispatch(command: Command, runtime: Runtime) -> Result<()> {
+/// Does it; false when that is done and something is wrong all the same.
+fn dispatch(command: Command, runtime: Runtime) -> Result<bool> {
     let outcome = match command {
-        Command::Enroll(args) => runtime.block_on(enroll::run(args)).inspect_err(complain),
+        Command::Enroll(args) => runtime.block_on(enroll::run(args)).inspect_err(complain).map(|()| true),
+        Command::Doctor(args) => runtime.block_on(doctor::run(args)).inspect_err(complain),
         Command::Run => {
             let telemetry = telemetry::init("muster-agent", "info");
             let outcome = runtime.block_on(async {
@@ -77,7 +83,7 @@ fn dispatch(command: Command, runtime: Runtime) -> Result<()> {
                 telemetry.flush().await;
                 outcome
             });
-            outcome.inspect_err(|error| tracing::error!(cause = chain(error), "the agent stopped"))
+            outcome.inspect_err(|error| tracing::error!(cause = chain(error), "the agent stopped")).map(|()| true)
         }
     };
     // What still runs is killed by being dropped. A start that hangs in its user's home, on a dead file
@@ -89,11 +95,18 @@ fn dispatch(command: Command, runtime: Runtime) -> Result<()> {
 /// One line, with the causes: there is no log to look them up in. Some of it comes from whoever
 /// answered, so a terminal must find nothing in it to obey.
 fn complain(error: &Error) {
-    let shown = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
-    let sentence: String = chain(error).chars().map(shown).collect();
+    let sentence = plain(&chain(error));
     let hint = if error.kind() == Kind::Unauthorized { "; give it with --token-file or MUSTER_TOKEN" } else { "" };
     // When even standard error is closed there is nobody left to tell.
     _ = writeln!(std::io::stderr(), "muster-agent: {sentence}{hint}");
+}
+
+/// Text in one line, without what a terminal would obey or what turns text around.
+pub fn plain(text: &str) -> String {
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| if c.is_control() || turns(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 fn status(kind: Kind) -> ExitCode {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use shared::config::{self, Source, key};
 use shared::contract::key::PlaneKey;
+use shared::db::Disk;
 use shared::error::{Error, Result};
 use shared::sign::SigningKey;
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub running_max: usize,
     /// Whether the key was made just now, so that an empty journal is no sign of a lost one.
     pub key_is_new: bool,
+    /// What the folder lies on.
+    pub disk: Disk,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ impl Settings {
             policy: None,
             policy_may_be_own: false,
             running_max: RUNNING_MAX_DEFAULT,
+            disk: Disk::Real,
         })
     }
 
@@ -68,18 +72,32 @@ impl Settings {
         let is_known = folder.join(KEY_FILE).exists();
         let plane_keys = enrolment::pinned(&folder)?.filter(|_| is_known).ok_or_else(|| not_enrolled(&folder))?;
         let hostname = enrolment::hostname(&folder, source.get(key::HOSTNAME))?;
-        let policy = source.get(key::POLICY).unwrap_or(POLICY_DEFAULT).into();
-        Ok(Self { policy: Some(policy), ..Self::new(hostname.as_str(), folder, plane_keys)? })
+        Ok(Self { policy: Some(policy_path(source)), ..Self::new(hostname.as_str(), folder, plane_keys)? })
     }
 
     /// The server's key, made at the first start.
     pub fn key(&self) -> Result<SigningKey> {
-        config::signing_key(&self.folder.join(KEY_FILE))
+        config::signing_key(&key_path(&self.folder))
     }
 
     pub(crate) fn journal_path(&self) -> PathBuf {
-        self.folder.join("journal.db")
+        journal_path(&self.folder)
     }
+}
+
+/// The server's private key.
+pub fn key_path(folder: &Path) -> PathBuf {
+    folder.join(KEY_FILE)
+}
+
+/// What the agent remembers.
+pub fn journal_path(folder: &Path) -> PathBuf {
+    folder.join("journal.db")
+}
+
+/// The host's policy.
+pub fn policy_path(source: &Source) -> PathBuf {
+    source.get(key::POLICY).unwrap_or(POLICY_DEFAULT).into()
 }
 
 fn not_enrolled(folder: &Path) -> Error {

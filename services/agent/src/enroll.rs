@@ -107,7 +107,9 @@ impl Args {
 /// looks like a lost one, and refuses what was signed before.
 async fn own_key(settings: &Settings) -> Result<SigningKey> {
     if settings.key_is_new {
-        Journal::open(&settings.journal_path(), true, Clock::System.now()).await?.close().await;
+        let journal = Journal::new(settings.journal_path(), settings.disk.clone(), true);
+        journal.open(Clock::System.now()).await?;
+        journal.close().await;
     }
     settings.key()
 }

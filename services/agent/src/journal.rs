@@ -3,61 +3,72 @@
 //!
 //! A job goes `accepted → starting → finished`. Acceptance is on the disk before the broker is told;
 //! `starting` is on the disk before the fork, in the same write as acceptance where the command can
-//! start at once; the end and the report of it are one write. What is found `starting` after a crash
+//! start at once; the end and the result are one write. What is found `starting` after a crash
 //! may have run, so it never runs again. Where the process is (the mark) and that the broker took a
-//! report may be lost to a power cut without harm, so those writes do not wait for the disk.
+//! result may be lost to a power cut without harm, so those writes do not wait for the disk.
 //!
-//! The spool is not a table of its own: it is the jobs whose report the broker does not have yet.
+//! The spool is not a table of its own: it is the jobs whose result the broker does not have yet.
+//!
+//! A journal that cannot be used is no reason to fall silent. Every call then fails with a sentence,
+//! which [`Journal::trouble`] keeps for the heartbeat, and nothing is run. A damaged one is left as it
+//! is, for a person to move away: a new one made in its place would know nothing of what already ran.
+//!
+//! Time is what the plane signed, as far as the host's own clock has come too (`not_before`). So a
+//! clock that jumps ahead makes nothing be forgotten, and one that jumps back is noticed.
 
 mod entry;
+mod file;
 mod memory;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use shared::clock::Time;
-use shared::db::Lite;
+use shared::crash::{self, Point};
+use shared::db::{Disk, Lite};
 use shared::error::{Error, Result};
 use shared::metrics;
 use sqlx::{QueryBuilder, Sqlite};
 
 pub use entry::{Entry, Phase, Unfinished};
+use file::File;
+pub use file::Summary;
 
 use crate::exec::Mark;
 
-/// How long a finished job is remembered: longer than any message about it can live.
+/// How much younger the newest signed command must be before a finished job is forgotten: longer than
+/// any message about it can live.
 const KEEP: Duration = Duration::from_secs(8 * 24 * 3_600);
-
-const SCHEMA: [&str; 4] = [
-    "create table if not exists jobs (task_id text not null primary key, digest text not null, phase text not null,
-        message blob, traceparent text, mark text, report text, at integer not null) without rowid",
-    "create index if not exists jobs_open on jobs (at) where phase <> 'finished' or report is not null",
-    "create table if not exists cancels (task_id text not null primary key, keep_until integer not null) without rowid",
-    "create table if not exists memory (name text not null primary key, value integer not null) without rowid",
-];
 
 /// A task's id, and the SHA-256 of its command's payload.
 pub type JobId<'a> = (&'a str, &'a str);
 
+/// A cancel as it is kept: task, digest of the command that it is for, and until when it is kept.
+pub type KeptCancel = (String, String, Time);
+
 /// The journal of one agent.
 #[derive(Debug)]
 pub struct Journal {
-    lite: Lite,
-    /// Commands signed before this are refused: a journal may have been lost.
-    epoch: Time,
-    /// Bytes of the reports that the broker does not have yet, by task.
+    path: PathBuf,
+    disk: Disk,
+    key_is_new: bool,
+    /// Empty until it could be opened.
+    file: OnceLock<File>,
+    /// Why it could not be used the last time, in one sentence.
+    trouble: Mutex<Option<String>>,
+    /// Bytes of the results that the broker does not have yet, by task.
     spooled: Mutex<HashMap<String, usize>>,
 }
 
-/// A report that the broker does not have yet.
+/// A result that the broker does not have yet.
 #[derive(Clone, Debug)]
 pub struct Spooled {
     /// The task that it is about.
     pub task_id: String,
-    /// The envelope.
-    pub report: String,
+    /// What it says, in JSON, to be signed.
+    pub result: String,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
 }
@@ -65,83 +76,181 @@ pub struct Spooled {
 /// What the journal knows of some tasks.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Those that are journalled.
-    pub jobs: HashSet<String>,
-    /// Those for which a cancel has come.
-    pub cancelled: HashSet<String>,
+    /// Those that are journalled, with the digests of their commands.
+    pub jobs: HashMap<String, String>,
+    /// Those for which a cancel has come, and the digests of the commands that it was for.
+    pub cancelled: HashSet<(String, String)>,
+}
+
+/// A run of the agent, and the one that its journal knows before it. Its name is a time in
+/// milliseconds, or a greater number.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    number: i64,
+    previous: Option<i64>,
+}
+
+impl Boot {
+    /// A run that begins at `now`, when no journal tells of those before.
+    pub const fn unrecorded(now: Time) -> Self {
+        Self { number: now.0, previous: None }
+    }
+
+    /// Its name, which sorts after those of all runs before that the journal knows.
+    pub fn id(self) -> String {
+        format!("{:016x}", self.number)
+    }
+
+    /// The name of the run before, if there was one.
+    pub fn previous_id(self) -> Option<String> {
+        self.previous.map(|number| format!("{number:016x}"))
+    }
 }
 
 impl Journal {
-    /// Opens the journal, making it when it is missing. A new journal beside an older key
-    /// (`key_is_new` is false) refuses commands signed before `now`: it may have been lost.
-    pub async fn open(path: &Path, key_is_new: bool, now: Time) -> Result<Self> {
-        let lite = Lite::open_small(path).await?;
-        let mut tx = lite.begin().await?;
-        for statement in SCHEMA {
-            sqlx::query(statement).execute(tx.connection().await?).await?;
+    /// The journal in `path` on `disk`, which [`Journal::open`] opens. A new journal beside an older key
+    /// (`key_is_new` is false) refuses commands signed before it was made: one may have been lost.
+    pub fn new(path: PathBuf, disk: Disk, key_is_new: bool) -> Self {
+        let (file, trouble, spooled) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { path, disk, key_is_new, file, trouble, spooled }
+    }
+
+    /// Opens the file, unless it is open; makes it when it is missing.
+    ///
+    /// # Errors
+    /// It is damaged, or the disk refuses. It may be tried again.
+    pub async fn open(&self, now: Time) -> Result<()> {
+        if self.file.get().is_some() {
+            return Ok(());
         }
-        let first = if key_is_new { 0 } else { now.0 };
-        let epoch = memory::recall_or(&mut tx, "epoch", first).await?;
-        let sizes = "select task_id, length(report) from jobs where report is not null";
-        let sizes: Vec<(String, i64)> = sqlx::query_as(sizes).fetch_all(tx.connection().await?).await?;
-        tx.commit().await?;
-        let size = |(task_id, bytes)| (task_id, usize::try_from(bytes).unwrap_or(0));
+        let opened = self.noted(File::open(&self.path, &self.disk, self.key_is_new, now).await)?;
+        let sizes = self.noted(opened.spooled_sizes().await)?;
         metrics::spooled(0, sizes.len());
-        Ok(Self { lite, epoch: Time(epoch), spooled: Mutex::new(sizes.into_iter().map(size).collect()) })
+        *self.sizes() = sizes;
+        _ = self.file.set(opened); // one caller opens at a time
+        Ok(())
+    }
+
+    fn file(&self) -> Result<&File> {
+        self.file.get().ok_or_else(|| {
+            Error::unavailable(self.trouble().unwrap_or_else(|| "the journal is not open yet".to_owned()))
+        })
+    }
+
+    fn lite(&self) -> Result<&Lite> {
+        Ok(&self.file()?.lite)
+    }
+
+    /// Why the journal could not be used the last time, in one sentence.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps why something failed, and forgets that once something went well.
+    fn noted<T>(&self, outcome: Result<T>) -> Result<T> {
+        let new = outcome.as_ref().err().map(|error| file::sentence(&self.path, error));
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *trouble != new && !self.is_closed() {
+            match &new {
+                Some(why) => tracing::error!(why, "the journal cannot be used; no command is run until it can"),
+                None => tracing::info!("the journal can be used again"),
+            }
+        }
+        *trouble = new;
+        outcome
+    }
+
+    /// Tries to write to the disk, to see whether trouble is over.
+    pub async fn probe(&self, now: Time) -> Result<()> {
+        let probe = async {
+            let mut tx = self.lite()?.begin();
+            memory::remember(&mut tx, "probed", now.0).await?;
+            Ok(tx.commit().await?)
+        };
+        self.noted(probe.await)
     }
 
     /// Commands signed before this are refused.
-    pub const fn epoch(&self) -> Time {
-        self.epoch
+    pub fn epoch(&self) -> Time {
+        self.file.get().map_or(Time(i64::MAX), |file| file.epoch)
     }
 
-    /// A name for this run that sorts after those of all runs before, whatever the clock does.
-    pub async fn next_boot(&self, now: Time) -> Result<String> {
-        let mut tx = self.lite.begin().await?;
-        let boot = now.0.max(memory::recall_or(&mut tx, "boot", 0).await? + 1);
-        memory::remember(&mut tx, "boot", boot).await?;
-        tx.commit().await?;
-        Ok(format!("{boot:016x}"))
+    /// It is at least so late: both the plane's clock and the host's own have been there.
+    pub fn not_before(&self) -> Time {
+        self.file.get().map_or(Time(i64::MIN), File::not_before)
+    }
+
+    /// A run that begins now, whose name sorts after those of all runs before, whatever the clock does.
+    pub async fn next_boot(&self, now: Time) -> Result<Boot> {
+        let next = async {
+            let mut tx = self.lite()?.begin();
+            let last = memory::recall_or(&mut tx, "boot", 0).await?;
+            let number = now.0.max(last + 1);
+            memory::remember(&mut tx, "boot", number).await?;
+            tx.commit().await?;
+            Ok(Boot { number, previous: (last > 0).then_some(last) })
+        };
+        self.noted(next.await)
+    }
+
+    /// Writes down a run that began before the journal could be written.
+    pub async fn record(&self, boot: Boot) -> Result<()> {
+        let record = async {
+            let mut tx = self.lite()?.begin();
+            if memory::recall_or(&mut tx, "boot", 0).await? < boot.number {
+                memory::remember(&mut tx, "boot", boot.number).await?;
+            }
+            Ok(tx.commit().await?)
+        };
+        self.noted(record.await)
     }
 
     /// What is known of these tasks.
     pub async fn known(&self, task_ids: &[&str]) -> Result<Known> {
-        let mut query = QueryBuilder::<Sqlite>::new("select task_id, 0 from jobs where task_id in (");
+        self.noted(self.look_up(task_ids).await)
+    }
+
+    async fn look_up(&self, task_ids: &[&str]) -> Result<Known> {
+        let mut query = QueryBuilder::<Sqlite>::new("select task_id, digest, 0 from jobs where task_id in (");
         list(&mut query, task_ids);
-        query.push(") union all select task_id, 1 from cancels where task_id in (");
+        query.push(") union all select task_id, digest, 1 from cancels where task_id in (");
         list(&mut query, task_ids);
         query.push(")");
-        let rows: Vec<(String, i64)> =
-            query.build_query_as().fetch_all(self.lite.reader().await?.connection()?).await?;
+        let rows: Vec<(String, String, i64)> =
+            query.build_query_as().fetch_all(self.lite()?.reader().await?.connection()?).await?;
         let mut known = Known::default();
-        for (task_id, is_cancel) in rows {
+        for (task_id, digest, is_cancel) in rows {
             if is_cancel == 1 {
-                known.cancelled.insert(task_id)
+                known.cancelled.insert((task_id, digest));
             } else {
-                known.jobs.insert(task_id)
-            };
+                known.jobs.insert(task_id, digest);
+            }
         }
         Ok(known)
     }
 
     /// Writes what a batch of messages came to, to the disk: all of it or nothing.
-    pub async fn admit(&self, entries: &[Entry], cancels: &[(String, Time)]) -> Result<()> {
+    pub async fn admit(&self, entries: &[Entry], cancels: &[KeptCancel]) -> Result<()> {
         if cancels.is_empty() {
             return self.write(entries).await;
         }
-        let mut tx = self.lite.begin().await?;
-        for (task_id, keep_until) in cancels {
-            let query = sqlx::query("insert or replace into cancels (task_id, keep_until) values (?, ?)");
-            query.bind(task_id).bind(keep_until.0).execute(tx.connection().await?).await?;
+        self.noted(self.admit_with(entries, cancels).await)?;
+        self.count(entries);
+        Ok(())
+    }
+
+    async fn admit_with(&self, entries: &[Entry], cancels: &[KeptCancel]) -> Result<()> {
+        let mut tx = self.lite()?.begin();
+        for (task_id, digest, keep_until) in cancels {
+            let query = sqlx::query("insert or replace into cancels (task_id, digest, keep_until) values (?, ?, ?)");
+            query.bind(task_id).bind(digest).bind(keep_until.0).execute(tx.connection().await?).await?;
         }
         if !entries.is_empty() {
             let mut query = QueryBuilder::new("");
             entry::upsert(&mut query, entries);
             query.build().execute(tx.connection().await?).await?;
         }
-        tx.commit().await?;
-        self.count(entries);
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Writes entries to the disk in one step.
@@ -149,7 +258,8 @@ impl Journal {
         if entries.is_empty() {
             return Ok(());
         }
-        self.lite.write(|query| entry::upsert(query, entries)).await?;
+        let written = async { self.lite()?.write(|query| entry::upsert(query, entries)).await };
+        self.noted(written.await)?;
         self.count(entries);
         Ok(())
     }
@@ -159,6 +269,9 @@ impl Journal {
     }
 
     fn count(&self, entries: &[Entry]) {
+        if let Some(file) = self.file.get() {
+            entries.iter().for_each(|entry| file.passed(entry.not_before()));
+        }
         let mut sizes = self.sizes();
         let before = sizes.len();
         sizes.extend(entries.iter().filter_map(Entry::spooled));
@@ -170,7 +283,11 @@ impl Journal {
     /// # Errors
     /// Also when the journal has no such job, which then must not start.
     pub async fn start(&self, task_id: &str) -> Result<()> {
-        let mut tx = self.lite.begin().await?;
+        self.noted(self.set_starting(task_id).await)
+    }
+
+    async fn set_starting(&self, task_id: &str) -> Result<()> {
+        let mut tx = self.lite()?.begin();
         let start = |query: &mut QueryBuilder<Sqlite>| {
             query.push("update jobs set phase = 'starting' where phase = 'accepted' and task_id = ").push_bind(task_id);
         };
@@ -187,37 +304,44 @@ impl Journal {
             query.push("update jobs set mark = ").push_bind(json);
             query.push(" where task_id = ").push_bind(task_id.to_owned());
         };
-        self.lite.write_soft(mark).await
+        let marked = async { self.lite()?.write_soft(mark).await };
+        self.noted(marked.await)
     }
 
     /// The jobs whose end was not seen, in the order in which they came.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>> {
-        entry::unfinished(&self.lite).await
+        let found = async { entry::unfinished(self.lite()?).await };
+        self.noted(found.await)
     }
 
-    /// Up to `most` reports, oldest first.
+    /// Up to `most` results, oldest first.
     pub async fn spooled(&self, most: usize) -> Result<Vec<Spooled>> {
+        self.noted(self.oldest(most).await)
+    }
+
+    async fn oldest(&self, most: usize) -> Result<Vec<Spooled>> {
         let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
-            "select task_id, report, traceparent from jobs where report is not null order by at limit ?",
+            "select task_id, result, traceparent from jobs where result is not null order by at limit ?",
         )
         .bind(most as i64)
-        .fetch_all(self.lite.reader().await?.connection()?)
+        .fetch_all(self.lite()?.reader().await?.connection()?)
         .await?;
-        Ok(rows.into_iter().map(|(task_id, report, traceparent)| Spooled { task_id, report, traceparent }).collect())
+        Ok(rows.into_iter().map(|(task_id, result, traceparent)| Spooled { task_id, result, traceparent }).collect())
     }
 
-    /// Drops reports that the broker has.
-    pub async fn delivered(&self, reports: &[&Spooled]) -> Result<()> {
-        if reports.is_empty() {
+    /// Drops results that the broker has.
+    pub async fn delivered(&self, results: &[&Spooled]) -> Result<()> {
+        if results.is_empty() {
             return Ok(());
         }
-        let ids: Vec<_> = reports.iter().map(|spooled| spooled.task_id.as_str()).collect();
+        let ids: Vec<_> = results.iter().map(|spooled| spooled.task_id.as_str()).collect();
         let deliver = |query: &mut QueryBuilder<Sqlite>| {
-            query.push("update jobs set report = null where task_id in (");
+            query.push("update jobs set result = null where task_id in (");
             list(query, &ids);
             query.push(")");
         };
-        self.lite.write_soft(deliver).await?;
+        let dropped = async { self.lite()?.write_soft(deliver).await };
+        self.noted(dropped.await)?;
         let mut sizes = self.sizes();
         let before = sizes.len();
         for id in ids {
@@ -227,30 +351,41 @@ impl Journal {
         Ok(())
     }
 
-    /// How many reports wait, and how many bytes they have.
+    /// How many results wait, and how many bytes they have.
     pub fn spool_size(&self) -> (usize, usize) {
         let sizes = self.sizes();
         (sizes.len(), sizes.values().sum())
     }
 
-    /// Forgets what no message can be about any more.
-    pub async fn forget(&self, now: Time) -> Result<()> {
-        let before = now.0 - i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
-        let mut tx = self.lite.begin_soft().await?;
-        let query = sqlx::query("delete from jobs where phase = 'finished' and report is null and at < ?");
-        query.bind(before).execute(tx.connection().await?).await?;
-        sqlx::query("delete from cancels where keep_until < ?").bind(now.0).execute(tx.connection().await?).await?;
-        Ok(tx.commit().await?)
+    /// Forgets what no message can be about any more: what was signed [`KEEP`] before the newest
+    /// command was. By the host's clock alone nothing is forgotten, since that may jump ahead and back.
+    pub async fn forget(&self) -> Result<()> {
+        let newest = self.not_before().0;
+        let before = newest.saturating_sub(i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX));
+        let forget = async {
+            let mut tx = self.lite()?.begin_soft();
+            let query = sqlx::query("delete from jobs where phase = 'finished' and result is null and issued_at < ?");
+            query.bind(before).execute(tx.connection().await?).await?;
+            sqlx::query("delete from cancels where keep_until < ?")
+                .bind(newest)
+                .execute(tx.connection().await?)
+                .await?;
+            crash::point(Point::AgentForgetting);
+            Ok(tx.commit().await?)
+        };
+        self.noted(forget.await)
     }
 
     /// Whether the agent is going down.
     pub fn is_closed(&self) -> bool {
-        self.lite.is_closed()
+        self.file.get().is_some_and(|file| file.lite.is_closed())
     }
 
     /// Closes the file.
     pub async fn close(&self) {
-        self.lite.close().await;
+        if let Some(file) = self.file.get() {
+            file.lite.close().await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod args;
 mod config;
+mod doctor;
 mod enroll;
 mod enrolment;
 pub mod exec;
@@ -34,11 +35,12 @@ use shared::lock::Lock;
 use shared::rules::limits::HEARTBEAT_EVERY;
 use shared::run::{Bell, Chore, Service};
 use shared::sign::{KeyState, PublicKey, SigningKey, TrustedKey};
+use tokio::sync::OnceCell;
 
 pub use args::main;
 pub use config::Settings;
 use exec::{Account, Exec};
-use journal::Journal;
+use journal::{Boot, Journal};
 use load::Sampler;
 use policy::Policy;
 use state::State;
@@ -65,7 +67,9 @@ struct Inner {
     plane: Vec<TrustedKey>,
     policy: Policy,
     journal: Journal,
-    boot_id: String,
+    boot: Boot,
+    /// The journal is open, and all that the last run left has been taken up.
+    is_ready: OnceCell<()>,
     running_max: usize,
     state: State,
     load: Sampler,
@@ -78,12 +82,17 @@ impl Agent {
     /// run if it is still in time, what had started is ended and reported as interrupted.
     ///
     /// # Errors
-    /// The folder, the key or the journal cannot be used. Without a journal nothing is executed.
+    /// The folder or the key cannot be used. A journal that cannot be used is none: the agent then
+    /// runs nothing, says so in each heartbeat, and tries again until it can.
     pub async fn open(settings: Settings, bus: Bus, clock: Clock, exec: Exec) -> Result<Self> {
         let lock = Lock::take(&settings.folder, "agent.lock")?;
         let key = settings.key()?;
-        let journal = Journal::open(&settings.journal_path(), settings.key_is_new, clock.now()).await?;
-        let boot_id = journal.next_boot(clock.now()).await?;
+        let journal = Journal::new(settings.journal_path(), settings.disk.clone(), settings.key_is_new);
+        let now = clock.now();
+        let boot = match journal.open(now).await {
+            Ok(()) => journal.next_boot(now).await,
+            Err(error) => Err(error),
+        };
         let agent = Self(Arc::new(Inner {
             plane: settings.plane_keys.iter().map(trusted).collect::<Result<_>>()?,
             hostname: settings.hostname,
@@ -94,20 +103,27 @@ impl Agent {
             key,
             policy: Policy::new(settings.policy, settings.policy_may_be_own),
             journal,
-            boot_id,
+            // Without a journal nobody knows of the runs before, and the clock must do.
+            boot: boot.unwrap_or_else(|_| Boot::unrecorded(now)),
+            is_ready: OnceCell::new(),
             running_max: settings.running_max,
             state: State::default(),
             load: Sampler::default(),
             spool_bell: Bell::default(),
             _lock: lock,
         }));
-        agent.resume().await?;
+        _ = agent.mend().await; // best effort, and tried again with every heartbeat
         Ok(agent)
     }
 
     /// Its public key, for the plane.
     pub fn public_key(&self) -> &PublicKey {
         self.0.key.public()
+    }
+
+    /// How many reports the broker does not have yet.
+    pub fn spooled(&self) -> usize {
+        self.0.journal.spool_size().0
     }
 
     /// The agent as a service.
@@ -131,7 +147,10 @@ impl Agent {
 
     /// Forgets what no message can be about any more.
     async fn tidy(self) -> Result<bool> {
-        self.0.journal.forget(self.0.clock.now()).await.map(|()| false)
+        if self.mend().await.is_err() {
+            return Ok(false); // said once, and in every heartbeat
+        }
+        self.0.journal.forget().await.map(|()| false)
     }
 
     /// Waits for running commands, for a limited time, and tries to hand in what is spooled. What

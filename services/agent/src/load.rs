@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use shared::clock::Clock;
+
 /// How long the first sample looks, since it has none before to compare with.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
@@ -28,11 +30,11 @@ pub struct Sampler(Mutex<Option<Ticks>>);
 
 impl Sampler {
     /// The load now. What cannot be read counts as 0.
-    pub async fn sample(&self) -> Load {
+    pub async fn sample(&self, clock: &Clock) -> Load {
         let mut before = *self.last();
         if before.is_none() {
             before = Some(ticks());
-            tokio::time::sleep(FIRST_LOOK).await;
+            clock.sleep(FIRST_LOOK).await;
         }
         let now = ticks();
         *self.last() = Some(now);
@@ -103,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn a_machine_has_a_load() {
         let sampler = Sampler::default();
-        let load = sampler.sample().await;
+        let load = sampler.sample(&Clock::System).await;
         assert!((0.0..=100.0).contains(&load.cpu_percent));
         assert!(load.memory_percent > 0.0 && load.memory_percent < 100.0);
     }

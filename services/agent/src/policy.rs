@@ -78,6 +78,18 @@ impl Policy {
         self.read().map(drop)
     }
 
+    /// What it allows, in words, a sentence for each rule.
+    pub fn in_words(&self) -> Result<String, PolicyError> {
+        let Some(file) = self.read()? else { return Ok("every command is allowed".to_owned()) };
+        let most = file.max_timeout.map(|most| format!("for at most {most} seconds"));
+        let rules: Vec<_> = file.allow.iter().map(Rule::in_words).chain(most).collect();
+        Ok(if file.allow.is_empty() {
+            "no command is allowed, since it has no rule".to_owned()
+        } else {
+            rules.join("; ")
+        })
+    }
+
     /// Whether `user` may run `command` for up to `timeout` seconds.
     pub fn judge(&self, user: &str, command: &str, timeout: u32) -> Result<(), PolicyError> {
         let Some(file) = self.read()? else { return Ok(()) };
@@ -96,6 +108,16 @@ impl Policy {
 }
 
 impl Rule {
+    fn in_words(&self) -> String {
+        let users = self.users.join(", ").replace('*', "every account");
+        let what = match self.commands.len() + self.sha256.len() {
+            _ if self.any => "any command".to_owned(),
+            1 => "one command by its exact text".to_owned(),
+            number => format!("{number} commands by their exact text"),
+        };
+        format!("{what} as {users}")
+    }
+
     fn admits(&self, user: &str, command: &str) -> bool {
         let for_user = self.users.iter().any(|allowed| allowed == "*" || allowed == user);
         let by_digest = || self.sha256.iter().any(|hash| hash.eq_ignore_ascii_case(&digest(command.as_bytes())));

@@ -86,7 +86,18 @@ impl End {
             Exit::Cancelled => (Ending::Cancelled, SIGNALLED + SIGTERM, Some(SIGTERM)),
             Exit::Unknown => (Ending::Interrupted, INTERRUPTED, None),
         };
-        let reason = outcome.leaked.then(|| "some of its processes could not be killed".to_owned());
+        let ended = match outcome.end {
+            Exit::TimedOut => Some("it ran longer than allowed"),
+            Exit::Cancelled => Some("cancelled while it ran"),
+            _ => None,
+        };
+        let reason = match (ended, outcome.leaked) {
+            (ended, true) => {
+                Some(format!("{}; some of its processes could not be killed", ended.unwrap_or("it ended")))
+            }
+            (Some(ended), false) => Some(format!("{ended}, and was ended with all its processes")),
+            (None, false) => None,
+        };
         Self {
             status,
             reason,
@@ -101,7 +112,7 @@ impl End {
 }
 
 impl Agent {
-    /// The signed result of a command.
+    /// The result of a command, to be signed when it is handed in.
     pub(crate) fn result(&self, (task_id, digest): JobId<'_>, end: End) -> Result<String> {
         let finished_at = end.finished_at.unwrap_or_else(|| self.0.clock.now());
         let report = ResultReport {
@@ -119,9 +130,9 @@ impl Agent {
             stderr_bytes: end.stderr.bytes,
             started_at: end.started_at.map(|at| at.0),
             finished_at,
-            boot_id: self.0.boot_id.clone(),
+            boot_id: self.0.boot.id(),
         };
-        self.sign(Kind::Result, fitting(report)?)
+        fitting(report)
     }
 
     /// Signs here and now: under a millisecond, and changing threads would take longer than it saves.
@@ -132,10 +143,10 @@ impl Agent {
     /// Reports how far a command has come once that has lasted a while, and until the broker has it.
     /// Not spooled: the command's end, which is, will say more.
     pub(crate) async fn announce_when_lasting(&self, id: JobId<'_>, kind: Progress, trace: Option<&str>) {
-        tokio::time::sleep(LASTING).await;
+        self.0.clock.sleep(LASTING).await;
         while let Err(error) = self.announce(id, kind, trace).await {
             tracing::info!(task_id = id.0, cause = chain(&error), "progress could not be reported; trying again");
-            tokio::time::sleep(ANNOUNCE_PAUSE).await;
+            self.0.clock.sleep(ANNOUNCE_PAUSE).await;
         }
     }
 
@@ -146,7 +157,7 @@ impl Agent {
             command_digest: digest.to_owned(),
             kind,
             at: self.0.clock.now(),
-            boot_id: self.0.boot_id.clone(),
+            boot_id: self.0.boot.id(),
             seq: self.0.state.count(),
         };
         let payload = serde_json::to_vec(&event).map_err(Error::internal)?;
@@ -158,7 +169,7 @@ impl Agent {
         let (agent, waiting) = (self.clone(), waiting.clone());
         tokio::spawn(async move {
             let id = (waiting.command.body().task_id.as_str(), waiting.command.digest());
-            tokio::time::sleep(LASTING).await;
+            agent.0.clock.sleep(LASTING).await;
             // Best effort, and once: it will start, and say so.
             if agent.0.state.is_waiting(id.0)
                 && let Err(error) = agent.announce(id, Progress::Accepted, waiting.traceparent.as_deref()).await
@@ -171,9 +182,9 @@ impl Agent {
 
 /// The report as JSON, its output shortened until its envelope is within the limit: in JSON a byte
 /// may take six.
-fn fitting(mut report: ResultReport) -> Result<Vec<u8>> {
+fn fitting(mut report: ResultReport) -> Result<String> {
     loop {
-        let payload = serde_json::to_vec(&report).map_err(Error::internal)?;
+        let payload = serde_json::to_string(&report).map_err(Error::internal)?;
         if payload.len() <= PAYLOAD_BYTES_MAX {
             return Ok(payload);
         }
@@ -216,7 +227,7 @@ mod tests {
             };
             let payload = fitting(report).unwrap();
             assert!(payload.len() <= PAYLOAD_BYTES_MAX && payload.len() > PAYLOAD_BYTES_MAX / 8);
-            let report: ResultReport = serde_json::from_slice(&payload).unwrap();
+            let report: ResultReport = serde_json::from_str(&payload).unwrap();
             assert!(report.truncated && report.stdout_bytes == text.len() as u64);
         }
     }

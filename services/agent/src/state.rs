@@ -2,7 +2,7 @@
 //! journal is the truth; all of this is rebuilt from it at a start.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct State {
     known: Mutex<Known>,
     jobs: TaskTracker,
     counter: AtomicU64,
+    /// Commands that ended, and whose results the journal does not take.
+    stuck: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +116,17 @@ impl State {
         self.known().running.len()
     }
 
+    /// Notes that a result cannot be journalled, until what is returned is dropped.
+    pub fn stick(&self) -> Stuck<'_> {
+        self.stuck.fetch_add(1, Ordering::Relaxed);
+        Stuck(&self.stuck)
+    }
+
+    /// Whether some result cannot be journalled.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) > 0
+    }
+
     /// A number that grows with each call.
     pub fn count(&self) -> u64 {
         self.counter.fetch_add(1, Ordering::Relaxed) + 1
@@ -129,6 +142,16 @@ impl State {
         self.known().draining = true;
         self.jobs.close();
         tokio::time::timeout(grace, self.jobs.wait()).await.is_ok()
+    }
+}
+
+/// A result that the journal does not take.
+#[derive(Debug)]
+pub struct Stuck<'a>(&'a AtomicUsize);
+
+impl Drop for Stuck<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Running what the gate admitted, and taking up what an earlier run of the agent left behind.
 //!
 //! By the time a job is launched here, the journal says `starting`; from then on it either ends with
-//! a signed result or is found by [`Agent::resume`] after a crash, killed, and reported as
+//! a result or is found by [`Agent::resume`] after a crash, killed, and reported as
 //! interrupted. Only a verified command can be launched: the type asks for it.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
+use shared::clock::Time;
 use shared::contract::signed::Progress;
+use shared::crash::{self, Point};
 use shared::error::{Result, chain};
 use shared::rules::backoff::Backoff;
 use shared::sign::{Inbound, inbound};
@@ -66,8 +68,10 @@ impl Agent {
     async fn start_and_follow(&self, id: JobId<'_>, job: Job, stop: &CancellationToken) -> End {
         let started_at = self.0.clock.now();
         let trace = job.traceparent.clone();
+        crash::point(Point::AgentStarting);
         match self.start(job).await {
             Ok(running) => {
+                crash::point(Point::AgentForked);
                 let outcome = self.follow(id, running, stop.cancelled(), trace.as_deref()).await;
                 End::of(outcome, started_at, self.0.clock.now())
             }
@@ -98,6 +102,7 @@ impl Agent {
         let beside = async {
             if let Some(mark) = mark {
                 self.note(id.0, &mark).await;
+                crash::point(Point::AgentMarked);
             }
             self.announce_when_lasting(id, Progress::Running, trace).await;
             std::future::pending::<Infallible>().await
@@ -115,27 +120,39 @@ impl Agent {
         }
     }
 
-    /// Journals a job's end together with its signed result, and hands that in. What a command did
-    /// is not forgotten because the disk is full: its place stays taken until the journal has it.
+    /// Journals a job's end together with its result, signs that while the disk is at it, and hands it in.
     async fn end(&self, id: JobId<'_>, end: End, trace: Option<&str>) -> Result<()> {
-        let report = self.result(id, end)?;
-        let entry = [Entry::finished(id, report.clone(), trace, self.0.clock.now())];
-        let mut failures = 0;
-        while let Err(error) = self.0.journal.write(&entry).await {
+        crash::point(Point::AgentExited);
+        let result = self.result(id, end)?;
+        let entry = [Entry::finished(id, result.clone(), trace, self.0.clock.now())];
+        let spooled = Spooled { task_id: id.0.to_owned(), result, traceparent: trace.map(str::to_owned) };
+        let (journalled, message) = tokio::join!(self.journal_end(id, &entry), async { self.seal(&spooled) });
+        journalled?;
+        crash::point(Point::AgentSpooled);
+        self.hand_in(&[spooled], vec![message?]).await
+    }
+
+    /// What a command did is not forgotten because the disk is full: its place stays taken until the
+    /// journal has it.
+    async fn journal_end(&self, id: JobId<'_>, entry: &[Entry]) -> Result<()> {
+        let (mut failures, mut _stuck) = (0, None);
+        while let Err(error) = self.0.journal.write(entry).await {
+            _stuck = Some(self.0.state.stick());
             if self.0.journal.is_closed() {
                 return Err(error);
             }
             failures += 1;
-            tracing::error!(task_id = id.0, cause = chain(&error), "a result cannot be journalled; trying again");
-            tokio::time::sleep(Backoff::WORK.wait(failures)).await;
+            tracing::warn!(task_id = id.0, cause = chain(&error), "a result cannot be journalled; trying again");
+            self.0.clock.sleep(Backoff::WORK.wait(failures)).await;
         }
-        let spooled = Spooled { task_id: id.0.to_owned(), report, traceparent: trace.map(str::to_owned) };
-        self.hand_in(&[spooled]).await
+        Ok(())
     }
 
     /// Starts what waits, as far as there are places.
     pub(crate) fn start_waiting(&self) {
-        while let Some((waiting, stop)) = self.0.state.next(self.0.running_max) {
+        while self.has_room()
+            && let Some((waiting, stop)) = self.0.state.next(self.0.running_max)
+        {
             let agent = self.clone();
             self.0.state.jobs().spawn(async move {
                 let task_id = waiting.command.body().task_id.clone();
@@ -145,7 +162,7 @@ impl Agent {
                     Err(error) => {
                         let cause = chain(&error);
                         tracing::error!(task_id, cause, "an accepted command could not be journalled; it waits again");
-                        tokio::time::sleep(Backoff::WORK.most).await;
+                        agent.0.clock.sleep(Backoff::WORK.most).await;
                         agent.0.state.wait(waiting);
                     }
                 }
@@ -163,6 +180,7 @@ impl Agent {
         match permit {
             Ok((command, account)) => {
                 self.0.journal.start(id.0).await?;
+                crash::point(Point::AgentPrepared);
                 Ok(Some(Admitted { command, account, traceparent, stop }))
             }
             Err(reason) => {
@@ -172,32 +190,50 @@ impl Agent {
         }
     }
 
-    /// Takes up what the last run of the agent left unfinished.
-    pub(crate) async fn resume(&self) -> Result<()> {
+    /// Makes the journal usable if it is not, as far as that can be done without a person: opens it and
+    /// takes up what the last run of the agent left, or sees whether the disk can be written again.
+    ///
+    /// # Errors
+    /// Nothing may be admitted yet: the journal cannot be used, or not all of it was taken up.
+    pub(crate) async fn mend(&self) -> Result<()> {
+        let now = self.0.clock.now();
+        self.0.is_ready.get_or_try_init(|| self.resume(now)).await?;
+        if self.0.journal.trouble().is_some() { self.0.journal.probe(now).await } else { Ok(()) }
+    }
+
+    /// Takes up what the last run of the agent left unfinished. May be done again after a failure, as
+    /// long as nothing else was admitted.
+    async fn resume(&self, now: Time) -> Result<()> {
+        self.0.journal.open(now).await?;
+        self.0.journal.record(self.0.boot).await?;
+        let mut accepted = Vec::new();
         for job in self.0.journal.unfinished().await? {
             match job.phase {
-                Phase::Accepted => self.take_up(job).await?,
+                Phase::Accepted => accepted.extend(self.take_up(job).await?),
                 Phase::Starting | Phase::Finished => self.interrupt(job).await?,
             }
         }
+        accepted.into_iter().for_each(|waiting| self.0.state.wait(waiting));
         Ok(())
     }
 
     /// A job that had not started may start now, once it has been verified again.
-    async fn take_up(&self, job: Unfinished) -> Result<()> {
+    async fn take_up(&self, job: Unfinished) -> Result<Option<Waiting>> {
         match inbound(&job.message, &self.0.hostname, &self.0.plane, self.0.clock.now()) {
-            Ok(Inbound::Command(command)) => {
-                self.0.state.wait(Waiting { command, traceparent: job.traceparent });
-                Ok(())
+            Ok(Inbound::Command(command)) => return Ok(Some(Waiting { command, traceparent: job.traceparent })),
+            Ok(Inbound::Cancel(_)) => self.give_up(&job, End::rejected("it is not a command".to_owned())).await?,
+            Err(refusal) => {
+                let reason = format!("it cannot be believed any more ({refusal})");
+                self.give_up(&job, End::rejected(reason)).await?;
             }
-            Ok(Inbound::Cancel(_)) => self.give_up(&job, End::rejected("it is not a command".to_owned())).await,
-            Err(refusal) => self.give_up(&job, End::rejected(refusal.as_str().to_owned())).await,
         }
+        Ok(None)
     }
 
     /// A job that had started is never started again: what is left of it is ended, and said so.
     async fn interrupt(&self, job: Unfinished) -> Result<()> {
         let left = kill_leftovers(&job.task_id, &self.0.hostname, job.mark.as_ref()).await;
+        crash::point(Point::AgentInterrupting);
         let reason = match left {
             Leftovers::None => "the agent stopped while it ran; how it ended is not known",
             Leftovers::Killed => "the agent stopped while it ran; what was left of it was killed",

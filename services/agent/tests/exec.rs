@@ -274,6 +274,29 @@ async fn a_chain_that_forks_away_from_its_parents_is_caught() {
     }
 }
 
+/// A tree of 127 shells, each in a session of its own and deaf to SIGTERM, which goes on growing while it
+/// is killed: bounded by its depth, so that a failure does not take the machine with it.
+#[tokio::test]
+async fn a_fork_bomb_is_ended_to_the_last_process() {
+    for exec in both() {
+        let scratch = Scratch::new();
+        let (bomb, log) = (scratch.file("bomb"), scratch.file("pids"));
+        let script = format!(
+            "trap '' TERM; echo $$ >> {log}\n[ $1 -gt 0 ] && for side in 1 2; do setsid sh {bomb} $(($1 - 1)) & done\n\
+             while :; do sleep 1; done\n"
+        );
+        fs::write(&bomb, script).unwrap();
+        let job = job(&format!("sh {bomb} 6"));
+        let grown = || fs::read_to_string(&log).unwrap_or_default().lines().count() >= 20;
+        let outcome = run_with(&exec, &job, until("it has grown", grown)).await;
+        assert_eq!((outcome.end, outcome.leaked), (End::Cancelled, false));
+        let pids = fs::read_to_string(&log).unwrap();
+        let living = pids.lines().filter(|pid| alive(pid.parse().unwrap())).count();
+        assert_eq!(living, 0, "of {} none is left", pids.lines().count());
+        assert_eq!(kill_leftovers(&job.task_id, HOSTNAME, None).await, Leftovers::None);
+    }
+}
+
 #[tokio::test]
 async fn what_outlives_the_kill_is_said() {
     // Given no time at all to die, even SIGKILL counts as survived.

@@ -7,7 +7,10 @@ use shared::error::{Error, Kind, Result};
 
 use crate::exit::Exit;
 use crate::plane::Plane;
-use crate::{cancel, demo, fleet, health, keys, migrate, results, run, servers, tasks, terminal, up, verify};
+use crate::{
+    audit_task, cancel, dead, demo, fleet, health, keys, migrate, results, retry, run, servers, tasks, terminal, up,
+    verify,
+};
 
 /// Muster keeps a roll of servers, sends signed commands to them and brings back signed results
 #[derive(Parser)]
@@ -24,8 +27,9 @@ Examples:
   muster --url https://muster.example.org tasks --limit 5
 
 Exit status:
-  0    done; `run`: every server succeeded; `verify`: everything holds
-  1    `run`: some server did not succeed, or there was none; `verify`: something does not hold
+  0    done; `run`: every server succeeded; `verify`, `audit-task`: everything holds
+  1    `run`: some server did not succeed, or there was none; `verify`, `audit-task`:
+       something does not hold
   2    bad usage, a file that cannot be used, or the control plane refused (4xx)
   3    the control plane cannot be reached or is in trouble (5xx)
   130  `run` was left with Ctrl-C; the task goes on
@@ -48,7 +52,10 @@ enum Command {
     Results(results::Args),
     Run(run::Args),
     Cancel(cancel::Args),
+    Retry(retry::Args),
+    Dead(dead::Args),
     Verify(verify::Args),
+    AuditTask(audit_task::Args),
     Health(health::Args),
     Migrate(migrate::Args),
     Fleet(fleet::Args),
@@ -81,8 +88,11 @@ async fn dispatch(Args { plane, command }: Args) -> Result<Exit> {
         Command::Tasks(args) => tasks::run(args, plane.open()?).await,
         Command::Results(args) => results::run(args, plane.open()?).await,
         Command::Run(args) => run::run(args, plane.open()?).await,
+        Command::Retry(args) => retry::run(args, plane.open()?).await,
         Command::Cancel(args) => cancel::run(args, plane.open()?).await,
+        Command::Dead(args) => dead::run(args, plane.open()?).await,
         Command::Verify(args) => verify::run(args, plane.open()?).await,
+        Command::AuditTask(args) => audit_task::run(args, plane.open()?).await,
         Command::Health(args) => health::run(args, plane.open()?).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Fleet(args) => fleet::run(args, plane.open()?).await,
@@ -133,11 +143,19 @@ mod tests {
             "muster run --all uptime",
             "muster run --all --timeout 0 -- uptime",
             "muster run --all --timeout 86401 -- uptime",
+            "muster run --all --max-concurrency 0 -- uptime",
+            "muster run --all --max-concurrency 101% -- uptime",
+            "muster run --all --max-errors some -- uptime",
+            "muster retry",
             "muster servers edit a",
             "muster servers edit a --ip 192.0.2.1 --no-ip",
             "muster servers show ../tasks",
             "muster tasks --limit 0",
             "muster tasks show abc",
+            "muster dead show ../tasks",
+            "muster dead drop",
+            "muster dead drop ID --reason malformed",
+            "muster dead list --limit 0",
             "muster verify",
             "muster fleet --agents 0",
             "muster fleet --key-bits 1024",

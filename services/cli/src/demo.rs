@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use clap::ArgAction;
-use shared::config;
+use shared::config::{self, Keep};
 use shared::contract::task::{NewCommand, TargetType};
 use shared::error::{Error, Result};
 use shared::http::client::Client;
@@ -68,14 +68,24 @@ fn settings(folder: &TempDir) -> Settings {
         data_dir: folder.path().to_owned(),
         api_token: None,
     };
-    Settings { plane, agents: HOSTNAMES.map(str::to_owned).to_vec(), policy: None }
+    Settings { plane, agents: HOSTNAMES.map(str::to_owned).to_vec(), policy: None, keep: Keep::default() }
 }
 
 async fn show(session: &mut Session, command: String, plane: &PublicKey) -> Result<Exit> {
     session.out.line(&format!("sending `{command}` to all of them, signed"))?;
     session.out.line("")?;
     let target_type = TargetType::All;
-    let command = NewCommand { target_type, target: None, command, timeout: None, user: None, expires_in: None };
+    let command = NewCommand {
+        target_type,
+        target: None,
+        command,
+        timeout: None,
+        user: None,
+        expires_in: None,
+        max_concurrency: None,
+        max_errors: None,
+        rollout_expires_in: None,
+    };
     let start = Instant::now();
     let picture = send_and_follow(session, &command).await?;
     let took = start.elapsed().as_millis();

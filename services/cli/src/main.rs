@@ -2,7 +2,9 @@
 
 mod age;
 mod args;
+mod audit_task;
 mod cancel;
+mod dead;
 mod demo;
 mod document;
 mod exit;
@@ -14,6 +16,7 @@ mod outcome;
 mod parse;
 mod plane;
 mod results;
+mod retry;
 mod run;
 mod servers;
 mod table;

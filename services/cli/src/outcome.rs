@@ -18,6 +18,9 @@ pub fn show(out: &mut Out, invocation: &Invocation, result: Option<&TaskResult>,
     let Some(result) = result else { return Ok(()) };
     out.quote("  | ", &result.stdout)?;
     out.quote("  ! ", &result.stderr)?;
+    if result.output_removed {
+        return out.line("  (its output was removed, because it was older than outputs are kept)");
+    }
     if result.truncated {
         let (stdout, stderr) = (result.stdout_bytes, result.stderr_bytes);
         out.line(&format!(
@@ -61,6 +64,7 @@ pub mod tests {
             status,
             reason: None,
             exit_code: None,
+            wave: Some(1),
             deadline: Time(0),
             attempts: 0,
             queued_at: Time(0),

@@ -5,6 +5,7 @@ use shared::error::{Error, Result};
 use shared::id::TaskId;
 use shared::name::Hostname;
 use shared::rules::limits::IDEMPOTENCY_KEY_CHARS_MAX;
+use shared::rules::rollout::Limit;
 
 /// The server that a command is about.
 #[derive(clap::Args)]
@@ -22,6 +23,23 @@ pub fn hostname(text: &str) -> Result<Hostname> {
 /// A task's id.
 pub fn task_id(text: &str) -> Result<TaskId> {
     TaskId::parse(text)
+}
+
+/// A dead letter's id.
+pub fn letter_id(text: &str) -> Result<String> {
+    let is_id = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    is_id.then(|| text.to_owned()).ok_or_else(|| Error::bad_input("a letter's id has 32 hexadecimal digits"))
+}
+
+/// A number of servers: a count, or a percentage.
+pub fn limit(text: &str) -> Result<Limit> {
+    Limit::try_from(text.to_owned()).map_err(Error::bad_input)
+}
+
+/// The same, and at least one server.
+pub fn concurrency(text: &str) -> Result<Limit> {
+    let at_least_one = |limit: &Limit| !limit.is_zero();
+    Some(limit(text)?).filter(at_least_one).ok_or_else(|| Error::bad_input("it must let at least one server run"))
 }
 
 /// An `Idempotency-Key`.

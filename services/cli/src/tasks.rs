@@ -115,6 +115,12 @@ fn details(out: &mut Out, task: &Task, now: Time) -> Result<()> {
         ("created", format!("{} ({})", task.created_at, age::ago(task.created_at, now))),
         ("trace", task.trace_id.clone()),
     ];
+    if let (Some(window), Some(errors)) = (task.max_concurrency, task.max_errors) {
+        pairs.push(("roll-out", format!("{window} at a time; stops after more than {errors} did not succeed")));
+    }
+    if let Some(first) = &task.retry_of {
+        pairs.push(("retry of", first.clone()));
+    }
     if let Some(at) = task.cancel_requested_at {
         pairs.push(("cancel", format!("asked for {}", age::ago(at, now))));
     }

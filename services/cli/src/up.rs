@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use shared::config::keep::{DAYS_MAX, Keep, TASKS_DAYS_DEFAULT, TASKS_MAX_DEFAULT, TASKS_MAX_MAX};
 use shared::config::{self, LISTEN_DEFAULT};
 use shared::error::{Error, Result};
 use shared::name::Hostname;
@@ -24,6 +25,7 @@ Examples:
   muster up
   muster up --data-dir ./plane --agents 3
   muster up --listen 0.0.0.0:8080 --api-token-file /etc/muster/token
+  muster up --keep-tasks-days 365 --keep-output-days 30
 
 Without an API token it listens on loopback only. Ctrl-C stops it; starting it again on the same
 folder takes up whatever was left undone.")]
@@ -46,6 +48,19 @@ pub struct Args {
     /// File that holds the token
     #[arg(long, value_name = "FILE", env = "MUSTER_API_TOKEN_FILE")]
     api_token_file: Option<PathBuf>,
+    /// Days that a task is kept; 0 for no limit
+    #[arg(long, value_name = "DAYS", env = "MUSTER_KEEP_TASKS_DAYS", default_value_t = TASKS_DAYS_DEFAULT, value_parser = up_to(DAYS_MAX))]
+    keep_tasks_days: u64,
+    /// Tasks that are kept, the newest of them; 0 for no limit
+    #[arg(long, value_name = "TASKS", env = "MUSTER_KEEP_TASKS_MAX", default_value_t = TASKS_MAX_DEFAULT, value_parser = up_to(TASKS_MAX_MAX))]
+    keep_tasks_max: u64,
+    /// Days that a command's output is kept; 0 for as long as its task
+    #[arg(long, value_name = "DAYS", env = "MUSTER_KEEP_OUTPUT_DAYS", default_value_t = 0, value_parser = up_to(DAYS_MAX))]
+    keep_output_days: u64,
+}
+
+fn up_to(max: u64) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(0..=max)
 }
 
 /// Starts the plane, says so in one line, and runs until it is told to stop.
@@ -76,7 +91,8 @@ impl Args {
             data_dir: self.data_dir.map_or_else(default_folder, Ok)?,
             api_token: config::token(api_token, self.api_token_file.as_deref())?,
         };
-        Ok(Settings { plane, agents: names(self.agents)?, policy: self.policy })
+        let keep = Keep::new(self.keep_tasks_days, self.keep_tasks_max, self.keep_output_days);
+        Ok(Settings { plane, agents: names(self.agents)?, policy: self.policy, keep })
     }
 }
 

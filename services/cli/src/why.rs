@@ -11,6 +11,7 @@ use crate::age::span;
 /// The words; empty where the status says it all.
 pub fn why(invocation: &Invocation, now: Time) -> String {
     let known = match invocation.status {
+        Status::Queued if invocation.wave.is_none() && invocation.reason.is_some() => String::new(), // held: the reason says it
         Status::Queued if invocation.attempts == 0 => format!("waits to be sent, for {}", since(invocation, now)),
         Status::Queued => {
             format!("sending was tried {} times, and the broker has not confirmed it", invocation.attempts)
@@ -63,6 +64,13 @@ mod tests {
             let invocation = Invocation { reason: Some("disk full".to_owned()), ..invocation("a", status) };
             assert!(why(&invocation, Time(0)).contains("disk full"), "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_is_held_back_does_not_wait_for_the_broker() {
+        let reason = Some("held back until earlier servers are done".to_owned());
+        let held = Invocation { wave: None, reason: reason.clone(), ..invocation("a", Status::Queued) };
+        assert_eq!(Some(why(&held, Time(10_000))), reason);
     }
 
     #[test]

@@ -106,6 +106,9 @@ fn a_user_runs_a_command_and_checks_what_came_back() {
     let tasks: serde_json::Value = serde_json::from_str(&stdout(&up.call(&["tasks", "--json"]))).unwrap();
     let task = tasks[1]["task_id"].as_str().unwrap();
     assert!(stdout(&up.call(&["verify", task])).contains("everything holds"));
+    let audit = up.call(&["audit-task", task]);
+    assert!(audit.status.success() && stdout(&audit).contains("every promise was kept (servers: 2)"), "{audit:?}");
+    assert!(stdout(&up.call(&["audit-task", task, "--json"])).contains(r#""holds":true"#));
     assert!(stdout(&up.call(&["servers"])).contains("local-2"));
     assert!(up.interrupt(), "Ctrl-C stops it cleanly");
 }
@@ -184,5 +187,7 @@ fn listening_beyond_loopback_needs_a_token() {
 #[test]
 fn a_wrong_address_is_said_in_one_sentence() {
     refused(&muster().args(["--url", "http://127.0.0.1:9", "servers"]).output().unwrap(), 3, "cannot be reached");
+    let unknown = ["audit-task", "0198f2b4c3d27a6e8b1f0c9d5e4a3b21", "--url", "http://127.0.0.1:9"];
+    refused(&muster().args(unknown).output().unwrap(), 3, "cannot be reached");
     refused(&muster().args(["--url", "nonsense", "servers"]).output().unwrap(), 2, "nonsense");
 }

@@ -38,7 +38,7 @@ pub struct Upstreams {
     pub inventory: Upstream,
     /// Commands, tasks and what came of them.
     pub tasks: Upstream,
-    /// What agents report; it has no paths, but it must be alive.
+    /// What agents report, and what of it could not be handled.
     pub ingestor: Upstream,
 }
 
@@ -99,6 +99,7 @@ impl Upstreams {
             "client-keys" => Some(("/api/client-keys", &self.inventory)),
             "commands" => Some(("/api/commands", &self.tasks)),
             "tasks" => Some(("/api/tasks", &self.tasks)),
+            "dead" => Some(("/api/dead", &self.ingestor)),
             "signing-keys" => Some(("/api/signing-keys", &self.tasks)),
             _ => None,
         }

@@ -71,6 +71,7 @@ async fn create(State(inventory): State<Inventory>, body: Fields) -> Result<Resp
         cpu_usage: None,
         memory_usage: None,
         agent_version: None,
+        warnings: Vec::new(),
     };
     Ok((StatusCode::CREATED, Json(server)).into_response())
 }
@@ -137,6 +138,6 @@ async fn delete(inventory: &Inventory, hostname: &Hostname, now: Time) -> Result
 }
 
 async fn order_queue(tx: &mut Tx, kind: Kind, hostname: &str, now: Time) -> Result<()> {
-    let order = outbox::Entry { kind, task_id: None, hostname, traceparent: None, expires_at: None };
+    let order = outbox::Entry { kind, task_id: None, wave: None, hostname, traceparent: None, expires_at: None };
     outbox::insert(tx, &[order], now).await
 }

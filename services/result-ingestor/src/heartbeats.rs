@@ -1,5 +1,5 @@
-//! Heartbeats: only the newest of a server counts, and only newer than what is known. They are
-//! worth nothing later, so one that is refused is counted and dropped.
+//! Heartbeats: each counts that is newer than what is known of its run (`runs`), and the last that
+//! counts is stored. They are worth nothing later, so one that is refused is counted and dropped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use shared::metrics;
 use shared::run::Context;
 use shared::sign::{Report, Verified};
 use shared::store;
+use shared::store::server::{Earlier, Known};
 
 use crate::refusals::Refusals;
+use crate::runs::{self, Sign};
 use crate::verify;
 
 /// Handles the queue of heartbeats.
@@ -38,26 +40,57 @@ impl Heartbeats {
             }
         }
         let hostnames: Vec<_> = beats.iter().map(|beat| beat.body().iss.as_str()).collect();
+        let now = self.ctx.clock.now();
         let mut tx = self.ctx.db.begin_soft().await?;
-        let known = store::server::beats(&mut tx, &hostnames).await?;
-        let known: BTreeMap<_, _> = known.into_iter().map(|beat| (beat.hostname.clone(), beat)).collect();
-        let mut newest: BTreeMap<String, Verified<Heartbeat>> = BTreeMap::new();
+        let known = store::server::known(&mut tx, &hostnames).await?;
+        let mut heard: BTreeMap<String, Heard> =
+            known.into_iter().map(|(hostname, known)| (hostname, Heard::new(known))).collect();
         for beat in beats {
-            let hostname = beat.body().iss.clone();
-            let Some(stored) = known.get(&hostname) else { continue }; // not registered, or no longer
-            let stored = stored.boot_id.as_deref().zip(stored.counter.map(i64::cast_unsigned));
-            let seen = newest.get(&hostname).map(|beat| (beat.body().boot_id.clone(), beat.body().counter));
-            let last = seen.as_ref().map(|(boot_id, counter)| (boot_id.as_str(), *counter)).or(stored);
-            match beat.newer_than(last) {
-                Ok(beat) => drop(newest.insert(hostname, beat)),
+            let Some(heard) = heard.get_mut(&beat.body().iss) else { continue }; // not registered, or no longer
+            match runs::hear(&mut heard.known, beat, now) {
+                Ok((beat, signs)) => heard.take(beat, &signs),
                 Err(refusal) => self.refusals.count(refusal),
             }
         }
-        let now = self.ctx.clock.now();
-        for beat in newest.values() {
-            store::server::beat(&mut tx, beat.body(), now).await?;
+        for heard in heard.values() {
+            let Some(newest) = &heard.newest else { continue };
+            store::server::beat(&mut tx, newest.body(), now).await?;
+            if let Some(earlier) =
+                heard.known.earlier.as_ref().filter(|earlier| heard.stored.as_ref() != Some(*earlier))
+            {
+                store::server::remember(&mut tx, &newest.body().iss, earlier).await?;
+            }
         }
         tx.commit().await
+    }
+}
+
+/// What is known of a server once some of its heartbeats have been heard.
+struct Heard {
+    known: Known,
+    /// What was stored of its earlier run.
+    stored: Option<Earlier>,
+    newest: Option<Verified<Heartbeat>>,
+}
+
+impl Heard {
+    fn new(known: Known) -> Self {
+        Self { stored: known.earlier.clone(), known, newest: None }
+    }
+
+    fn take(&mut self, beat: Verified<Heartbeat>, signs: &[Sign]) {
+        let hostname = &beat.body().iss;
+        for sign in signs {
+            metrics::identity(sign.as_str());
+            match sign {
+                Sign::Turn => tracing::debug!(hostname, "an earlier run of an agent spoke again"),
+                Sign::Clone => tracing::warn!(hostname, "two agents use the identity of one server; stop one of them"),
+                Sign::Fork => {
+                    tracing::warn!(hostname, "an agent does not know of its own last run; was it copied or put back?")
+                }
+            }
+        }
+        self.newest = Some(beat);
     }
 }
 

@@ -4,15 +4,17 @@
 //! goes to the dead letters with its reason and holds nobody up. Acknowledgements come after the
 //! commit, so what is lost on the way is delivered again, and what comes twice changes nothing.
 
+mod dead;
 mod heartbeats;
 mod refusals;
 mod results;
+mod runs;
 mod verify;
 
 use std::sync::Arc;
 
 use shared::bus::{Consumer, topology};
-use shared::run::{Context, Service};
+use shared::run::{Bell, Context, Service};
 
 pub use refusals::Refusals;
 
@@ -23,10 +25,14 @@ const BATCH_MAX: usize = 200;
 pub fn service(ctx: Context) -> Service {
     let refusals = Arc::new(Refusals::default());
     let results = results::Results::new(ctx.clone(), Arc::clone(&refusals));
-    let heartbeats = heartbeats::Heartbeats::new(ctx, refusals);
+    let heartbeats = heartbeats::Heartbeats::new(ctx.clone(), refusals);
+    let dead = dead::DeadLetters::new(ctx.clone());
+    let replay = Bell::default();
     let consumers = vec![
         Consumer::new(topology::RESULTS, BATCH_MAX, Arc::new(results)),
         Consumer::new(topology::HEARTBEATS, BATCH_MAX, Arc::new(heartbeats)),
+        Consumer::new(topology::DEAD, BATCH_MAX, Arc::new(dead)),
     ];
-    Service { name: "result-ingestor", routes: axum::Router::new(), consumers, chores: Vec::new() }
+    let chores = vec![dead::chore(&ctx, replay.clone())];
+    Service { name: "result-ingestor", routes: dead::routes(ctx, replay), consumers, chores }
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use shared::bus::{Delivery, Handler, Verdict};
 use shared::clock::Time;
 use shared::contract::signed::{EventReport, Kind, Progress, ResultReport};
+use shared::crash::{self, Point};
 use shared::db::Tx;
 use shared::error::{self, Result, chain};
 use shared::metrics;
@@ -54,9 +55,12 @@ impl Results {
     }
 
     async fn take(&self, deliveries: &[Delivery], spans: &[Span]) -> Result<Vec<Verdict>> {
+        crash::point(Point::IngestorReceived);
         let mut verdicts = vec![Verdict::Done; deliveries.len()];
         let mut opened = Vec::with_capacity(deliveries.len());
-        let reports = verify::open(&self.ctx, deliveries, &[Kind::Result, Kind::Event]).await?;
+        // The transaction is begun meanwhile.
+        let opening = verify::open(&self.ctx, deliveries, &[Kind::Result, Kind::Event]);
+        let (reports, tx) = tokio::try_join!(opening, self.begin())?;
         for (place, report) in reports.into_iter().enumerate() {
             match report {
                 Ok(report) => opened.push(Opened { place, report }),
@@ -68,36 +72,45 @@ impl Results {
         }
         let _writes: Vec<_> =
             spans.iter().map(|span| span.part("write to database", telemetry::Kind::Client)).collect();
-        self.store(opened, &mut verdicts).await?;
+        self.store(tx, opened, &mut verdicts).await?;
         Ok(verdicts)
     }
 
-    /// Stores as much as can be stored, and writes a verdict on what cannot.
-    async fn store(&self, opened: Vec<Opened>, verdicts: &mut [Verdict]) -> Result<()> {
-        let mut batches = vec![opened];
+    /// Undone by a power cut, what is done in it is delivered and done again.
+    async fn begin(&self) -> Result<Tx> {
+        self.ctx.db.begin_soft().await.map_err(away)
+    }
+
+    /// Stores as much as can be stored, the whole of it in `tx` if possible, and writes a verdict on what
+    /// cannot.
+    async fn store(&self, tx: Tx, opened: Vec<Opened>, verdicts: &mut [Verdict]) -> Result<()> {
+        let (mut tx, mut batches) = (Some(tx), vec![opened]);
         while let Some(mut batch) = batches.pop() {
-            let Err(error) = self.transact(&batch, verdicts).await else { continue };
+            let tx = match tx.take() {
+                Some(tx) => tx,
+                None => self.begin().await?,
+            };
+            let Err(error) = self.transact(tx, &batch, verdicts).await else { continue };
             if error.kind() != error::Kind::Internal {
                 return Err(error);
             }
             if let [alone] = batch.as_slice() {
                 tracing::error!(cause = chain(&error), "a report cannot be stored; it goes to the dead letters");
-                verdicts[alone.place] = Verdict::Dead(format!("cannot be stored: {}", chain(&error)));
+                verdicts[alone.place] = Verdict::Dead(format!("not_storable: {}", chain(&error)));
                 continue;
             }
+            crash::point(Point::IngestorHalving);
             batches.push(batch.split_off(batch.len() / 2));
             batches.push(batch);
         }
         Ok(())
     }
 
-    async fn transact(&self, batch: &[Opened], verdicts: &mut [Verdict]) -> Result<()> {
+    async fn transact(&self, mut tx: Tx, batch: &[Opened], verdicts: &mut [Verdict]) -> Result<()> {
         if batch.is_empty() {
-            return Ok(());
+            return tx.commit().await.map_err(away); // dropped, it would cost its connection
         }
         let keys: Vec<_> = batch.iter().map(Opened::key).collect();
-        // Undone by a power cut, it is delivered and done again.
-        let mut tx = self.ctx.db.begin_soft().await.map_err(away)?;
         let locked = store::invocation::lock(&mut tx, keys).await?;
         let mut believed = Believed::default();
         let mut refused = Vec::new();
@@ -108,8 +121,11 @@ impl Results {
         }
         let now = self.ctx.clock.now();
         believed.store(&mut tx, &locked, now).await?;
+        crash::point(Point::IngestorInserted);
         store::invocation::advance(&mut tx, &locked, believed.changes, now).await?;
+        crash::point(Point::IngestorWritten);
         tx.commit().await.map_err(away)?;
+        crash::point(Point::IngestorCommitted);
         for (place, refusal) in refused {
             verdicts[place] = self.refusals.dead(refusal);
         }
@@ -132,10 +148,10 @@ struct Believed {
 impl Believed {
     async fn judge(&mut self, tx: &mut Tx, opened: &Opened, locked: &Locked) -> Result<Result<(), Refusal>> {
         let key = opened.key();
-        let is_target = locked.status(&key).is_some();
-        let digest = match locked.facts(&key.0) {
+        let is_target = locked.facts(&key).is_some();
+        let digest = match locked.facts(&key) {
             Some(facts) => Some(facts.command_digest().to_owned()),
-            None => store::task::command_digest(tx, &key.0).await?, // no target, or no such task at all
+            None => store::wave::first_digest(tx, &key.0).await?, // no target, or no such task at all
         };
         let asked = digest.as_deref().map(|command_digest| Asked { command_digest, is_target });
         Ok(match &opened.report {

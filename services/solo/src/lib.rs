@@ -14,7 +14,7 @@ use axum::middleware::from_fn_with_state;
 use gateway::{Limits, Upstream, Upstreams};
 use shared::bus::{Bus, LocalBus};
 use shared::clock::Clock;
-use shared::config;
+use shared::config::{self, Keep};
 use shared::db::Db;
 use shared::error::{Error, Result};
 use shared::http::{guard, layers, observe, serve};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub agents: Vec<String>,
     /// The policy that its agents obey; without one they run what this account may.
     pub policy: Option<PathBuf>,
+    /// What it keeps of the past.
+    pub keep: Keep,
 }
 
 /// An embedded plane at work.
@@ -106,7 +108,7 @@ async fn front(ctx: &Context, settings: &Settings, workers: &Workers) -> Result<
     };
     let upstreams = Upstreams {
         inventory: start(inventory::service(ctx.db.clone(), ctx.clock.clone(), ctx.bell.clone())),
-        tasks: start(tasks::service(ctx.clone(), key).await?),
+        tasks: start(tasks::service(ctx.clone(), key, settings.keep).await?),
         ingestor: start(result_ingestor::service(ctx.clone())),
     };
     Ok(gateway::routes(upstreams, &Limits::default()).merge(metrics::routes()))

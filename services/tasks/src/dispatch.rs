@@ -1,66 +1,82 @@
-//! How a command is accepted: resolve the targets, sign once for all of them, and store everything
-//! that the answer promises in one transaction. After the commit the relay is rung for.
+//! How a command is accepted: resolve the targets, sign for those that get it at once, and store
+//! everything that the answer promises in one transaction. After the commit the relay is rung for.
 //!
 //! Targets are resolved to hostnames here and now; who joins a group later is not meant. They are
-//! read before the transaction, because signing takes longer than writing; a server that is deleted
-//! in between is found out by the relay.
+//! read before the transaction; a server that is deleted in between is found out by the relay. The
+//! signature, which takes longest, is made while the rest is written.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::clock::Time;
-use shared::contract::envelope::Proof;
-use shared::contract::signed::{Command, Kind, PLANE, Targets};
 use shared::contract::task::{NewCommand, TargetType, Task};
+use shared::crash::{self, Point};
+use shared::db::Tx;
 use shared::error::{self, Error, Result};
 use shared::id::TaskId;
 use shared::rules::invocation::Times;
 use shared::rules::limits::{EXPIRES_IN_SECS_DEFAULT, TIMEOUT_SECS_DEFAULT};
+use shared::rules::rollout::{self, Limits};
 use shared::rules::task::{Counts, Status};
-use shared::sign::{Envelope, SigningKey, Tree};
-use shared::store::task::NewTask;
-use shared::store::{self, outbox};
+use shared::store;
+use shared::store::outbox::Leased;
+use shared::store::rollout::Rollout;
+use shared::store::task::{NewTask, Order};
 use shared::telemetry::TraceContext;
 
 use crate::Tasks;
+use crate::handover::Place;
+use crate::wave::Wave;
 
-/// Targets up to which a command is signed where it is accepted.
-const SMALL_TARGETS: usize = 64;
+/// The number of the wave that goes out at once.
+const FIRST_WAVE: i64 = 1;
+
+/// Who asks for a task.
+pub struct Caller {
+    /// The caller's name.
+    pub name: String,
+    /// The caller's key for asking again, and the digest of what was asked.
+    pub idempotency: Option<(String, String)>,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
+}
 
 /// A command that somebody asks for, parsed.
 pub struct Request {
     /// What to run, and where.
     pub command: NewCommand,
-    /// The caller's key for asking again, and the digest of what was asked.
-    pub idempotency: Option<(String, String)>,
     /// Who asks.
-    pub requested_by: String,
-    /// The trace it belongs to.
-    pub trace: TraceContext,
+    pub caller: Caller,
 }
 
 /// Accepts a command: what it returns is stored.
 pub async fn accept(tasks: &Tasks, request: Request) -> Result<Task> {
-    if let Some(known) = answered_before(tasks, &request).await? {
+    if let Some(known) = answered_before(tasks, &request.caller).await? {
         return Ok(known);
     }
     let hostnames = resolve(tasks, &request.command).await?;
-    let draft = Draft::new(&request, tasks.ctx.clock.now());
-    let signed = sign(Arc::clone(&tasks.key), &draft, request.requested_by.clone(), hostnames).await?;
-    let stored = store(tasks, &draft, &request, &signed).await;
+    make(tasks, request, hostnames, None).await
+}
+
+/// Makes a task for these servers, sorted by name; `retry_of` is the task that it repeats.
+pub async fn make(tasks: &Tasks, request: Request, hostnames: Vec<String>, retry_of: Option<&str>) -> Result<Task> {
+    let draft = Draft::new(request, retry_of, hostnames.len(), tasks.ctx.clock.now());
+    let stored = store(tasks, &draft, hostnames).await;
     // Of two callers with the same key at the same moment, the second learns the first one's task.
     if stored.as_ref().is_err_and(|error| error.kind() == error::Kind::Conflict)
-        && let Some(known) = answered_before(tasks, &request).await?
+        && let Some(known) = answered_before(tasks, &draft.caller).await?
     {
         return Ok(known);
     }
     stored?;
+    crash::point(Point::AcceptCommitted);
     tasks.ctx.bell.ring();
-    Ok(draft.answer(&request, signed.hostnames.len()))
+    Ok(draft.answer())
 }
 
-async fn answered_before(tasks: &Tasks, request: &Request) -> Result<Option<Task>> {
-    let Some((key, digest)) = &request.idempotency else { return Ok(None) };
+/// The task that the caller made under the same key before.
+pub async fn answered_before(tasks: &Tasks, caller: &Caller) -> Result<Option<Task>> {
+    let Some((key, digest)) = &caller.idempotency else { return Ok(None) };
     let Some((task_id, known)) = store::task::by_idempotency_key(&tasks.ctx.db, key).await? else { return Ok(None) };
     if known != *digest {
         return Err(Error::conflict(
@@ -86,40 +102,108 @@ async fn resolve(tasks: &Tasks, command: &NewCommand) -> Result<Vec<String>> {
 
 /// What is settled about a task before it is signed.
 struct Draft {
-    task_id: TaskId,
+    order: Order,
     command: NewCommand,
-    timeout: i64,
+    caller: Caller,
+    trace_id: String,
+    retry_of: Option<String>,
+    targets: i64,
+    limits: Option<Limits>,
     created_at: Time,
-    times: Times,
+    /// How long each wave may wait for its servers, in seconds.
+    expires_in: i64,
 }
 
 impl Draft {
-    fn new(request: &Request, now: Time) -> Self {
-        let command = request.command.clone();
+    fn new(request: Request, retry_of: Option<&str>, targets: usize, now: Time) -> Self {
+        let Request { command, caller } = request;
+        let targets = targets as i64;
         let timeout = command.timeout.unwrap_or(TIMEOUT_SECS_DEFAULT);
         let expires_in = command.expires_in.unwrap_or(EXPIRES_IN_SECS_DEFAULT);
-        let times = Times { expires_at: now.plus(secs(expires_in)), timeout: secs(timeout) };
-        Self { task_id: TaskId::new(now), command, timeout, created_at: now, times }
+        let limits = Limits::of(command.max_concurrency, command.max_errors);
+        let whole = limits.map_or(expires_in, |limits| rollout::expires_in(limits, targets, expires_in, timeout));
+        let whole = command.rollout_expires_in.map_or(whole, |asked| whole.min(asked));
+        let order = Order {
+            task_id: TaskId::new(now).to_string(),
+            command: command.command.clone(),
+            timeout,
+            user: command.user.clone(),
+            expires_at: now.plus(secs(whole)).0,
+            requested_by: caller.name.clone(),
+            traceparent: caller.trace.traceparent(),
+        };
+        let expires_in = expires_in.min(whole);
+        let (trace_id, retry_of) = (caller.trace.trace_id(), retry_of.map(str::to_owned));
+        Self { order, command, caller, trace_id, retry_of, targets, limits, created_at: now, expires_in }
     }
 
-    fn answer(self, request: &Request, targets: usize) -> Task {
-        let counts = Counts::queued(targets as i64);
+    /// The times of the whole task.
+    fn times(&self) -> Times {
+        Times::new(self.order.expires_at, self.order.timeout)
+    }
+
+    /// How many servers get it at once.
+    fn window(&self) -> i64 {
+        self.limits.map_or(self.targets, |limits| limits.max_concurrency.concurrency(self.targets)).min(self.targets)
+    }
+
+    fn row(&self) -> NewTask<'_> {
+        NewTask {
+            task_id: &self.order.task_id,
+            target_type: self.command.target_type,
+            target: self.command.target.as_deref(),
+            command: &self.order.command,
+            timeout: self.order.timeout,
+            user: self.order.user.as_deref(),
+            created_at: self.created_at,
+            expires_at: self.times().expires_at,
+            requested_by: &self.order.requested_by,
+            trace_id: &self.trace_id,
+            traceparent: &self.order.traceparent,
+            limits: self.limits,
+            retry_of: self.retry_of.as_deref(),
+            idempotency: self.caller.idempotency.as_ref().map(|(key, digest)| (key.as_str(), digest.as_str())),
+            targets: self.targets,
+        }
+    }
+
+    /// What is still held back once the first wave is out, if anything.
+    fn rollout(&self, wave: &Wave) -> Option<Rollout> {
+        let limits = self.limits?;
+        let held = self.targets - self.window();
+        (held > 0).then(|| Rollout {
+            task_id: self.order.task_id.clone(),
+            max_concurrency: self.window(),
+            max_errors: limits.max_errors.errors(self.targets),
+            expires_in: self.expires_in,
+            held,
+            wave: FIRST_WAVE,
+            released_to: wave.last_hostname().to_owned(),
+        })
+    }
+
+    fn answer(self) -> Task {
+        let counts = Counts::queued(self.targets);
+        let times = self.times();
         Task {
-            task_id: self.task_id.to_string(),
+            task_id: self.order.task_id,
             target_type: self.command.target_type,
             target: self.command.target,
-            command: self.command.command,
-            timeout: self.timeout,
-            user: self.command.user,
+            command: self.order.command,
+            timeout: self.order.timeout,
+            user: self.order.user,
             status: Status::Sent,
             created_at: self.created_at,
-            expires_at: self.times.expires_at,
-            deadline: self.times.deadline(),
+            expires_at: times.expires_at,
+            deadline: times.deadline(),
             is_final: counts.is_final(),
             targets: counts.targets(),
             counts: counts.by_name(),
             cancel_requested_at: None,
-            trace_id: request.trace.trace_id(),
+            trace_id: self.trace_id,
+            max_concurrency: self.limits.map(|limits| limits.max_concurrency),
+            max_errors: self.limits.map(|limits| limits.max_errors),
+            retry_of: self.retry_of,
         }
     }
 }
@@ -128,74 +212,40 @@ fn secs(seconds: i64) -> Duration {
     Duration::from_secs(seconds.unsigned_abs())
 }
 
-/// A signed command with its targets.
-struct Signed {
-    hostnames: Vec<String>,
-    proofs: Vec<Proof>,
-    envelope: Envelope,
-    keyid: String,
+async fn store(tasks: &Tasks, draft: &Draft, mut hostnames: Vec<String>) -> Result<()> {
+    let now = draft.created_at;
+    let held = hostnames.split_off(usize::try_from(draft.window()).map_err(Error::internal)?);
+    let expires_at = now.plus(secs(draft.expires_in));
+    let wave = Wave::new(&draft.order, FIRST_WAVE, hostnames, (now, expires_at)).await?;
+    let place = wave.place(&tasks.handover);
+    let signing = wave.sign(Arc::clone(&tasks.key));
+    let (signed, (mut tx, leased)) = tokio::try_join!(signing, write(tasks, draft, &wave, &held, place.as_ref()))?;
+    store::wave::insert(&mut tx, &signed).await?;
+    crash::point(Point::AcceptWritten);
+    tx.commit().await?;
+    if let Some(place) = place {
+        tasks.handover.put(wave.parcel(place, signed, leased));
+    }
+    Ok(())
 }
 
-/// Signs here when that is one RSA operation and little more (under a millisecond: less than a change
-/// of threads would save), on a thread for such work when a large tree comes with it.
-async fn sign(key: Arc<SigningKey>, draft: &Draft, requested_by: String, hostnames: Vec<String>) -> Result<Signed> {
-    let mut command = Command {
-        iss: PLANE.to_owned(),
-        task_id: draft.task_id.to_string(),
-        command: draft.command.command.clone(),
-        user: draft.command.user.clone(),
-        timeout: u32::try_from(draft.timeout).map_err(Error::internal)?,
-        issued_at: draft.created_at,
-        expires_at: draft.times.expires_at,
-        targets: Targets { count: hostnames.len() as u64, root: String::new() },
-        requested_by,
-    };
-    let small = hostnames.len() <= SMALL_TARGETS;
-    let work = move || {
-        let tree = Tree::new(hostnames.iter().map(String::as_str));
-        command.targets.root = tree.root();
-        let payload = serde_json::to_vec(&command).map_err(Error::internal)?;
-        let envelope = Envelope::sign(Kind::Command, payload, &key)?;
-        let proofs = (0..hostnames.len()).map(|index| tree.proof(index)).collect();
-        Ok(Signed { hostnames, proofs, envelope, keyid: key.keyid().to_owned() })
-    };
-    if small { work() } else { tokio::task::spawn_blocking(work).await.map_err(Error::internal)? }
-}
-
-async fn store(tasks: &Tasks, draft: &Draft, request: &Request, signed: &Signed) -> Result<()> {
-    let traceparent = request.trace.traceparent();
-    let task_id = draft.task_id.as_str();
-    let task = NewTask {
-        task_id,
-        target_type: draft.command.target_type,
-        target: draft.command.target.as_deref(),
-        command: &draft.command.command,
-        timeout: draft.timeout,
-        user: draft.command.user.as_deref(),
-        created_at: draft.created_at,
-        expires_at: draft.times.expires_at,
-        requested_by: &request.requested_by,
-        trace_id: &request.trace.trace_id(),
-        traceparent: &traceparent,
-        envelope: &signed.envelope.to_json(),
-        command_digest: &signed.envelope.digest(),
-        keyid: &signed.keyid,
-        idempotency: request.idempotency.as_ref().map(|(key, digest)| (key.as_str(), digest.as_str())),
-        targets: signed.hostnames.len() as i64,
-    };
-    let entry = |hostname| outbox::Entry {
-        kind: outbox::Kind::Command,
-        task_id: Some(task_id),
-        hostname,
-        traceparent: Some(&traceparent),
-        expires_at: Some(draft.times.expires_at),
-    };
-    let names = || signed.hostnames.iter().map(String::as_str);
-    let invocations: Vec<_> = names().zip(signed.proofs.iter().cloned()).collect();
-    let entries: Vec<_> = names().map(entry).collect();
+/// Writes all that needs no signature. Returns also the rows of the outbox that are to be handed over.
+async fn write(
+    tasks: &Tasks,
+    draft: &Draft,
+    wave: &Wave,
+    held: &[String],
+    place: Option<&Place>,
+) -> Result<(Tx, Vec<Leased>)> {
+    let now = draft.created_at;
     let mut tx = tasks.ctx.db.begin().await?;
-    store::task::insert(&mut tx, &task).await?;
-    store::invocation::insert(&mut tx, task_id, draft.times, &invocations, draft.created_at).await?;
-    outbox::insert(&mut tx, &entries, draft.created_at).await?;
-    tx.commit().await
+    store::task::insert(&mut tx, &draft.row()).await?;
+    crash::point(Point::AcceptTask);
+    store::invocation::insert(&mut tx, wave.key(), wave.times(), &wave.rows(), now).await?;
+    let leased = wave.enqueue(&mut tx, place).await?;
+    if let Some(rollout) = draft.rollout(wave) {
+        store::invocation::hold(&mut tx, &rollout.task_id, draft.times().deadline(), held, now).await?;
+        store::rollout::insert(&mut tx, &rollout).await?;
+    }
+    Ok((tx, leased))
 }

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::value::RawValue;
-use shared::contract::task::{EvidenceHead, ResultEvidence};
+use shared::contract::key::PlaneKey;
+use shared::contract::task::{CommandEvidence, EvidenceHead, ResultEvidence};
 use shared::db::Db;
 use shared::error::{Error, Result};
 use shared::http::list::{List, wrap};
@@ -14,6 +15,7 @@ use shared::http::path::TaskPath;
 use shared::rules::limits::RESULT_ROWS;
 use shared::store;
 use shared::store::result::After;
+use shared::store::wave::Signed;
 
 use crate::{Tasks, task};
 
@@ -44,14 +46,18 @@ impl List for Results {
 async fn show(State(tasks): State<Tasks>, TaskPath(id): TaskPath) -> Result<Response> {
     task::find(&tasks, &id).await?;
     let db = tasks.ctx.db;
-    let signed = store::task::signed(&db, [id.as_str()].into()).await?.into_iter().next();
-    let signed = signed.ok_or_else(|| Error::not_found("there is no task with this id"))?;
     let keys = store::signing_key::all(&db).await?;
-    let signing_key = keys.into_iter().find(|key| key.keyid == signed.keyid);
-    let head = EvidenceHead {
-        task_id: signed.task_id.clone(),
+    let waves = store::wave::of_task(&db, id.as_str()).await?;
+    let commands = waves.into_iter().map(|wave| command(wave, &keys)).collect::<Result<_>>()?;
+    let head = EvidenceHead { task_id: id.to_string(), commands };
+    wrap(&head, "results", Results { db, task_id: id.to_string() }).await
+}
+
+fn command(wave: Signed, keys: &[PlaneKey]) -> Result<CommandEvidence> {
+    let signing_key = keys.iter().find(|key| key.keyid == wave.keyid).cloned();
+    Ok(CommandEvidence {
+        wave: wave.wave,
         signing_key: signing_key.ok_or_else(|| Error::internal("a task whose signing key is not known"))?,
-        command: RawValue::from_string(signed.envelope).map_err(Error::internal)?,
-    };
-    wrap(&head, "results", Results { db, task_id: signed.task_id }).await
+        command: RawValue::from_string(wave.envelope).map_err(Error::internal)?,
+    })
 }

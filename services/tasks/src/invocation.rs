@@ -4,8 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use shared::clock::Time;
-use shared::contract::task::Invocation;
+use shared::contract::task::{Invocation, Task};
 use shared::db::Db;
 use shared::error::Result;
 use shared::http::list::{List, Paging, respond};
@@ -21,8 +20,7 @@ pub fn routes() -> Router<Tasks> {
 /// A task's invocations, by hostname.
 struct OfTask {
     db: Db,
-    task_id: String,
-    deadline: Time,
+    task: Task,
 }
 
 impl List for OfTask {
@@ -34,12 +32,12 @@ impl List for OfTask {
     }
 
     async fn after(&self, hostname: String, limit: usize) -> Result<Vec<(String, Invocation)>> {
-        let rows = store::invocation::page(&self.db, &self.task_id, self.deadline, &hostname, limit).await?;
+        let rows = store::invocation::page(&self.db, &self.task, &hostname, limit).await?;
         Ok(rows.into_iter().map(|row| (row.hostname.clone(), row)).collect())
     }
 }
 
 async fn list(State(tasks): State<Tasks>, TaskPath(id): TaskPath, paging: Paging) -> Result<Response> {
-    let deadline = task::find(&tasks, &id).await?.deadline;
-    respond(OfTask { db: tasks.ctx.db, task_id: id.to_string(), deadline }, paging).await
+    let task = task::find(&tasks, &id).await?;
+    respond(OfTask { db: tasks.ctx.db, task }, paging).await
 }

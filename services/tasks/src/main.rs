@@ -1,5 +1,6 @@
 //! The tasks service, alone in a process.
 
+use shared::config::Keep;
 use shared::run::{Program, main as run};
 
 const PROGRAM: Program = Program {
@@ -11,6 +12,7 @@ const PROGRAM: Program = Program {
 fn main() -> std::process::ExitCode {
     run(PROGRAM, async |boot| {
         let key = boot.signing_key()?;
-        tasks::service(boot.context().await?, key).await
+        let keep = Keep::from(boot.settings())?;
+        tasks::service(boot.context().await?, key, keep).await
     })
 }

@@ -1,10 +1,10 @@
 //! The relay: moves the outbox to the broker.
 //!
-//! One step leases a batch, publishes it, and stores what became of each message. Nothing is locked
-//! while the broker is talked to. A relay that dies in the middle leaves a lease that runs out, and
-//! the next one publishes again: a duplicate is harmless, a loss would not be. A returned message
-//! means that the server's queue is gone; it is declared again, and with the queue everything that
-//! was sent into the old one is sent once more.
+//! One step publishes what was handed over, then leases a batch and publishes that, and stores what
+//! became of each message. Nothing is locked while the broker is talked to. A relay that dies in the
+//! middle leaves a lease that runs out, and the next one publishes again: a duplicate is harmless, a
+//! loss would not be. A returned message means that the server's queue is gone; it is declared again,
+//! and with the queue everything that was sent into the old one is sent once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use shared::bus::{Address, Message, Receipt};
 use shared::clock::Time;
 use shared::contract::envelope::{Addressed, Proof};
+use shared::crash::{self, Point};
 use shared::db::Tx;
 use shared::error::{Error, Result, chain};
 use shared::id;
@@ -23,20 +24,20 @@ use shared::run::Context;
 use shared::store;
 use shared::store::invocation::{Change, Key, Sent};
 use shared::store::outbox::{self, Kind, Leased};
-use shared::store::task::Signed;
+use shared::store::wave::{self, Signed};
 use shared::telemetry::TraceContext;
+
+use crate::handover::{Handover, LEASE, Parcel};
 
 /// Rows leased at a time.
 const BATCH_ROWS: usize = 500;
 /// Queues that are made to agree at a time: fewer than there are connections to the database by default.
 const AGREEING_MAX: usize = 8;
-/// How long a lease holds; longer than any publish may take.
-const LEASE: Duration = Duration::from_secs(30);
-
 /// A relay. Any number of them may run.
 #[derive(Clone)]
 pub struct Relay {
     ctx: Context,
+    handover: Handover,
 }
 
 /// What became of a leased row.
@@ -51,29 +52,83 @@ enum Outcome {
     Failed,
 }
 
+/// What a step came to.
+struct Moved {
+    may_be_more: bool,
+    /// The broker did all that was asked of it.
+    is_all_sent: bool,
+}
+
+const NOTHING: Moved = Moved { may_be_more: false, is_all_sent: true };
+
 impl Relay {
-    /// A relay between the outbox and the broker of `ctx`.
-    pub const fn new(ctx: Context) -> Self {
-        Self { ctx }
+    /// A relay between the outbox and the broker of `ctx`, to which nobody hands anything over.
+    pub fn new(ctx: Context) -> Self {
+        Self::with(ctx, Handover::default())
     }
 
-    /// Moves one batch. Returns whether there may be more.
+    /// A relay that also takes what is handed over.
+    pub(crate) const fn with(ctx: Context, handover: Handover) -> Self {
+        Self { ctx, handover }
+    }
+
+    /// Moves what was handed over, and one batch of the outbox. Returns whether there may be more.
     pub async fn step(&self) -> Result<bool> {
+        let stepped = self.move_both().await;
+        self.handover.open(matches!(stepped, Ok(Moved { is_all_sent: true, .. })));
+        stepped.map(|moved| moved.may_be_more)
+    }
+
+    async fn move_both(&self) -> Result<Moved> {
+        let handed = self.move_handed().await?;
+        let leased = self.move_leased().await?;
+        Ok(Moved { is_all_sent: handed.is_all_sent && leased.is_all_sent, ..leased })
+    }
+
+    async fn move_handed(&self) -> Result<Moved> {
+        let now = self.ctx.clock.now();
+        let parcels = self.handover.take(now);
+        if parcels.is_empty() {
+            return Ok(NOTHING);
+        }
+        crash::point(Point::RelayHanded);
+        let (mut rows, mut messages, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for Parcel { place, wave, rows: handed } in parcels {
+            for (row, proof) in handed {
+                messages.push(Some(&row).filter(worth(now)).and_then(|row| message(row, &wave, &proof, now)));
+                rows.push(row);
+            }
+            places.push(place); // what is under way takes room as well
+        }
+        let is_all_sent = self.send(rows, messages, now).await?;
+        Ok(Moved { may_be_more: false, is_all_sent })
+    }
+
+    async fn move_leased(&self) -> Result<Moved> {
         let now = self.ctx.clock.now();
         let lease = id::random();
         let rows = outbox::lease(&self.ctx.db, &lease, now, now.plus(LEASE), BATCH_ROWS).await?;
         if rows.is_empty() {
-            return Ok(false);
+            return Ok(NOTHING);
         }
-        let full = rows.len() == BATCH_ROWS;
-        let outcomes = self.carry_out(&rows, now).await?;
-        let outcomes: Vec<_> = rows.into_iter().zip(outcomes).collect();
-        self.ctx.db.persist(|| self.settle(&lease, &outcomes)).await?;
-        Ok(full)
+        crash::point(Point::RelayLeased);
+        let may_be_more = rows.len() == BATCH_ROWS;
+        let messages = self.compose(&rows, now).await?;
+        Ok(Moved { may_be_more, is_all_sent: self.send(rows, messages, now).await? })
     }
 
-    async fn carry_out(&self, rows: &[Leased], now: Time) -> Result<Vec<Outcome>> {
-        let mut messages = self.compose(rows, now).await?;
+    /// Carries out what the leased rows ask for, each with its message, and stores what came of it.
+    /// Returns whether the broker did all of it.
+    async fn send(&self, rows: Vec<Leased>, messages: Vec<Option<Message>>, now: Time) -> Result<bool> {
+        let outcomes = self.carry_out(&rows, messages, now).await?;
+        let outcomes: Vec<_> = rows.into_iter().zip(outcomes).collect();
+        crash::point(Point::RelayConfirmed);
+        self.ctx.db.persist(|| self.settle(&outcomes)).await?;
+        crash::point(Point::RelaySettled);
+        Ok(!outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed)))
+    }
+
+    async fn carry_out(&self, rows: &[Leased], mut messages: Vec<Option<Message>>, now: Time) -> Result<Vec<Outcome>> {
         // Queues first: a command must find the queue that was declared before it.
         let disagreeing = self.agree_all(rows, now).await;
         let outcome = |(row, message): (&Leased, &Option<Message>)| match (row.kind, message) {
@@ -105,17 +160,16 @@ impl Relay {
 
     /// The messages of those rows that are worth publishing, each at its row's place.
     async fn compose(&self, rows: &[Leased], now: Time) -> Result<Vec<Option<Message>>> {
-        let wanted = |row: &&Leased| row.expires_at.is_none_or(|at| now < at);
-        let keys: Vec<Key> = rows.iter().filter(wanted).filter_map(key).collect();
-        let ids: BTreeSet<_> = keys.iter().map(|(task_id, _)| task_id.as_str()).collect();
+        let keys: Vec<Key> = rows.iter().filter(worth(now)).filter_map(key).collect();
+        let waves: BTreeSet<_> = rows.iter().filter(worth(now)).filter_map(wave).collect();
         let mut sorted = keys.clone();
         sorted.sort();
         let db = &self.ctx.db;
-        let (signed, proofs) = tokio::try_join!(store::task::signed(db, ids), store::invocation::proofs(db, &sorted))?;
-        let signed: BTreeMap<_, _> = signed.into_iter().map(|task| (task.task_id.clone(), task)).collect();
+        let (signed, proofs) = tokio::try_join!(wave::signed(db, waves), store::invocation::proofs(db, &sorted))?;
+        let signed: BTreeMap<_, _> = signed.into_iter().map(|wave| ((wave.task_id.clone(), wave.wave), wave)).collect();
         let compose = |row: &Leased| {
-            let key = Some(row).filter(wanted).and_then(key)?;
-            message(row, signed.get(&key.0)?, proofs.get(&key)?, now)
+            let key = Some(row).filter(worth(now)).and_then(key)?;
+            message(row, signed.get(&wave(row)?)?, &proofs.get(&key)?.1, now)
         };
         Ok(rows.iter().map(compose).collect())
     }
@@ -206,17 +260,18 @@ impl Relay {
         let entries: Vec<_> = cancels.chain(commands).filter(|entry| entry.expires_at > Some(now)).collect();
         outbox::insert_again(&mut tx, &entries, now).await?;
         tx.commit().await?;
-        self.ctx.bus.declare(hostname).await.map(drop)
+        crash::point(Point::RelayRequeued);
+        self.ctx.bus.declare(hostname).await
     }
 
-    async fn settle(&self, lease: &str, outcomes: &[(Leased, Outcome)]) -> Result<()> {
+    async fn settle(&self, outcomes: &[(Leased, Outcome)]) -> Result<()> {
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.db.begin_soft().await?;
         let mut done = Vec::new();
         let mut changes = Vec::new();
         for (row, outcome) in outcomes {
             match outcome {
-                Outcome::Failed => give_back(&mut tx, row, lease, now).await?,
+                Outcome::Failed => give_back(&mut tx, row, now).await?,
                 _ => done.push(row.id.as_str()),
             }
             changes.extend(change(row, outcome));
@@ -230,6 +285,7 @@ impl Relay {
         failures.sort();
         store::invocation::count_attempts(&mut tx, &failures).await?;
         store::invocation::apply(&mut tx, changes, now).await?;
+        crash::point(Point::RelayWritten);
         tx.commit().await
     }
 }
@@ -241,16 +297,25 @@ fn failed(error: &Error) -> Outcome {
 
 fn entry<'a>(sent: &'a Sent, hostname: &'a str, kind: Kind, expires_at: Time) -> outbox::Entry<'a> {
     let (task_id, traceparent) = (Some(sent.task_id.as_str()), Some(sent.traceparent.as_str()));
-    outbox::Entry { kind, task_id, hostname, traceparent, expires_at: Some(expires_at) }
+    outbox::Entry { kind, task_id, wave: Some(sent.wave), hostname, traceparent, expires_at: Some(expires_at) }
 }
 
 fn key(row: &Leased) -> Option<Key> {
     row.task_id.clone().map(|task_id| (task_id, row.hostname.clone()))
 }
 
-async fn give_back(tx: &mut Tx, row: &Leased, lease: &str, now: Time) -> Result<()> {
+fn wave(row: &Leased) -> Option<wave::Key> {
+    row.task_id.clone().zip(row.wave)
+}
+
+/// Whether a row is still in time.
+fn worth(now: Time) -> impl Fn(&&Leased) -> bool {
+    move |row| row.expires_at.is_none_or(|at| now < at)
+}
+
+async fn give_back(tx: &mut Tx, row: &Leased, now: Time) -> Result<()> {
     let failures = u32::try_from(row.attempts).unwrap_or(u32::MAX);
-    outbox::retry(tx, &row.id, lease, now.plus(Backoff::WORK.wait(failures))).await
+    outbox::retry(tx, row, now.plus(Backoff::WORK.wait(failures))).await
 }
 
 fn change(row: &Leased, outcome: &Outcome) -> Option<Change> {
@@ -264,10 +329,10 @@ fn change(row: &Leased, outcome: &Outcome) -> Option<Change> {
     Some(Change { key: key(row)?, event, reason })
 }
 
-fn message(row: &Leased, task: &Signed, proof: &Proof, now: Time) -> Option<Message> {
+fn message(row: &Leased, wave: &Signed, proof: &Proof, now: Time) -> Option<Message> {
     let envelope = match row.kind {
-        Kind::Command => &task.envelope,
-        Kind::Cancel => task.cancel_envelope.as_ref()?,
+        Kind::Command => &wave.envelope,
+        Kind::Cancel => wave.cancel_envelope.as_ref()?,
         Kind::Declare | Kind::Delete => return None,
     };
     let addressed = Addressed { envelope: RawValue::from_string(envelope.clone()).ok()?, proof: proof.clone() };

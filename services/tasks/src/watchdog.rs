@@ -5,6 +5,7 @@
 //! it. Any number of watchdogs may run, since a second verdict changes nothing.
 
 use shared::clock::Time;
+use shared::crash::{self, Point};
 use shared::error::Result;
 use shared::metrics;
 use shared::rules::invocation::{Event, Status, verdict};
@@ -44,12 +45,15 @@ impl Watchdog {
         // A report may have come in between, and with it more time.
         let changes = due.iter().filter(|key| locked.is_due(key, now)).filter_map(|key| {
             let event = verdict(locked.status(key)?)?;
+            // What never went out cannot report; the roll-out should have spared it before.
+            let event = if locked.is_held(key) { Event::Skipped } else { event };
             Some(Change { key: key.clone(), event, reason: Some(reason(event).to_owned()) })
         });
         let changes: Vec<_> = changes.collect();
         let lost = changes.iter().filter(|change| change.event == Event::Overdue).count();
-        let expired = changes.len() - lost;
+        let expired = changes.iter().filter(|change| change.event == Event::TimeOver).count();
         store::invocation::advance(&mut tx, &locked, changes, now).await?;
+        crash::point(Point::WatchdogWritten);
         tx.commit().await?;
         metrics::decided(Status::Lost, lost);
         metrics::decided(Status::Expired, expired);
@@ -59,6 +63,7 @@ impl Watchdog {
 
 fn reason(event: Event) -> &'static str {
     match event {
+        Event::Skipped => "the time of the roll-out was over",
         Event::Overdue => "it had begun, and no result came in time",
         _ => "its time was over before its server reported",
     }

@@ -14,6 +14,7 @@ pub mod rabbit;
 #[cfg(test)]
 mod suite;
 pub mod topology;
+mod unreliable;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use consume::{Consumer, Handler, Verdict};
 pub use local::LocalBus;
 pub use rabbit::RabbitBus;
 pub use topology::Address;
+pub use unreliable::{Fault, Unreliable};
 
 use crate::error::Result;
 use crate::metrics;
@@ -36,6 +38,8 @@ pub enum Bus {
     Local(LocalBus),
     /// On RabbitMQ.
     Rabbit(RabbitBus),
+    /// In this process, over a line that fails when it is told to: for the simulator.
+    Unreliable(Unreliable),
 }
 
 /// A message to be published.
@@ -83,6 +87,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// Why it was given up, in the dead-letter queue.
     pub reason: Option<String>,
+    /// The queue it was given up in, in the dead-letter queue.
+    pub given_up_in: Option<String>,
 }
 
 impl Delivery {
@@ -116,16 +122,18 @@ impl Bus {
         let outcomes = match self {
             Self::Local(bus) => bus.publish(messages).await,
             Self::Rabbit(bus) => bus.publish(messages).await,
+            Self::Unreliable(bus) => bus.publish(messages).await,
         };
         addresses.iter().zip(&outcomes).for_each(|(to, outcome)| metrics::published(to, outcome));
         outcomes
     }
 
-    /// Makes sure that a server has its queue; `true` when it had none.
-    pub async fn declare(&self, hostname: &str) -> Result<bool> {
+    /// Makes sure that a server has its queue; what waits there stays.
+    pub async fn declare(&self, hostname: &str) -> Result<()> {
         match self {
             Self::Local(bus) => bus.declare(hostname).await,
             Self::Rabbit(bus) => bus.declare(hostname).await,
+            Self::Unreliable(bus) => bus.local().declare(hostname).await,
         }
     }
 
@@ -134,6 +142,7 @@ impl Bus {
         match self {
             Self::Local(bus) => bus.delete(hostname).await,
             Self::Rabbit(bus) => bus.delete(hostname).await,
+            Self::Unreliable(bus) => bus.local().delete(hostname).await,
         }
     }
 
@@ -142,8 +151,9 @@ impl Bus {
     pub async fn bury(&self, queue: &str, delivery: Delivery, reason: &str) -> Result<()> {
         tracing::warn!(queue, reason, "a message goes to the dead letters");
         match self {
-            Self::Local(bus) => bus.bury(delivery, reason).await,
+            Self::Local(bus) => bus.bury(queue, delivery, reason).await,
             Self::Rabbit(bus) => bus.bury(queue, &delivery, reason).await,
+            Self::Unreliable(bus) => bus.local().bury(queue, delivery, reason).await,
         }
     }
 
@@ -155,6 +165,7 @@ impl Bus {
         match self {
             Self::Local(bus) => bus.subscribe(queue).map(Subscription::Local),
             Self::Rabbit(bus) => bus.subscribe(queue).await.map(|held| Subscription::Rabbit(Box::new(held))),
+            Self::Unreliable(bus) => bus.local().subscribe(queue).map(Subscription::Local),
         }
     }
 
@@ -164,7 +175,7 @@ impl Bus {
     /// Unavailable when it does not.
     pub async fn ping(&self) -> Result<()> {
         match self {
-            Self::Local(_) => Ok(()), // it lives in this process and in the database, which is asked on its own
+            Self::Local(_) | Self::Unreliable(_) => Ok(()), // it lives in this process and in the database, which is asked on its own
             Self::Rabbit(bus) => bus.ping().await,
         }
     }

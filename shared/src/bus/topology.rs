@@ -48,7 +48,12 @@ fn fitted(hostname: &str) -> Cow<'_, str> {
 
 /// Whether it is a server's queue.
 pub fn is_agent_queue(name: &str) -> bool {
-    name.starts_with(AGENT_PREFIX)
+    agent_of(name).is_some()
+}
+
+/// Whose queue it is. Of a hostname that was too long it is the cut form, which leads to the same queue.
+pub fn agent_of(name: &str) -> Option<&str> {
+    name.strip_prefix(AGENT_PREFIX)
 }
 
 /// Where a message goes.
@@ -111,5 +116,8 @@ mod tests {
             }
         }
         assert_eq!(agent_queue("web-1"), "muster.agent.web-1", "an operator recognises it");
+        for queue in [agent_queue("web-1"), agent_queue(&one)] {
+            assert_eq!(agent_queue(agent_of(&queue).unwrap()), queue);
+        }
     }
 }

@@ -85,6 +85,12 @@ keys! {
     #[secret true]
     SIGNING_KEY = "MUSTER_SIGNING_KEY", TASKS, None,
         "That key itself, where no file can be kept: it comes before the file, and none is made.";
+    KEEP_TASKS_DAYS = "MUSTER_KEEP_TASKS_DAYS", TASKS, Some("90"),
+        "Days that a task is kept, from when it was made, 0 to 36500; 0 for no limit. What is not final yet is kept longer.";
+    KEEP_TASKS_MAX = "MUSTER_KEEP_TASKS_MAX", TASKS, Some("1000000"),
+        "Tasks that are kept, the newest of them, 0 to 1000000000; 0 for no limit. What is not final yet is kept longer.";
+    KEEP_OUTPUT_DAYS = "MUSTER_KEEP_OUTPUT_DAYS", TASKS, Some("0"),
+        "Days that a command's output is kept, from when it was stored, 0 to 36500; 0 for as long as its task. With the output goes the signed result that holds it.";
     INVENTORY_URL = "MUSTER_INVENTORY_URL", GATEWAY, Some("http://127.0.0.1:8081"),
         "Where the inventory answers.";
     TASKS_URL = "MUSTER_TASKS_URL", GATEWAY, Some("http://127.0.0.1:8082"),

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod docs;
+pub mod keep;
 pub mod key;
 mod source;
 
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::keep::Keep;
 pub use self::source::Source;
 use crate::db::{Db, Lite};
 use crate::error::{Error, Result};

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::key::{self, Key};
+use crate::crash;
 use crate::error::{Error, Result};
 
 /// The settings that were given, by name.
@@ -116,7 +117,8 @@ fn is_setting(name: &str) -> bool {
 /// Whether no program of Muster knows a variable. Unlike a line of the file it may be meant for a newer
 /// or an older one on the same machine, so it stops nothing.
 fn is_stray(name: &str) -> bool {
-    !is_setting(name) && !key::ELSEWHERE.iter().any(|(known, _)| *known == name)
+    let mut elsewhere = key::ELSEWHERE.iter().map(|(known, _)| *known).chain(crash::ARMED.then_some(crash::VARIABLE));
+    !is_setting(name) && !elsewhere.any(|known| known == name)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::object::{object, objects};
+
 /// A signed message as JSON. `payload` and `sig` are base64.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -13,6 +15,7 @@ pub struct Envelope {
     /// The signed bytes.
     pub payload: String,
     /// Exactly one signature.
+    #[serde(deserialize_with = "objects")]
     pub signatures: Vec<Signature>,
 }
 
@@ -31,6 +34,7 @@ pub struct Addressed {
     /// The envelope, byte for byte as it was signed and stored.
     pub envelope: Box<RawValue>,
     /// That this server is among the signed targets.
+    #[serde(deserialize_with = "object")]
     pub proof: Proof,
 }
 

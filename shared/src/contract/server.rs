@@ -46,4 +46,7 @@ pub struct Server {
     pub memory_usage: Option<f64>,
     /// The agent's version at the last heartbeat.
     pub agent_version: Option<String>,
+    /// What a person should look at there, a sentence each; mostly nothing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::object::object;
 use crate::clock::{Time, unix_ms};
 use crate::rules::invocation::Ending;
 
@@ -25,7 +26,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Command, Self::Cancel, Self::Event, Self::Result, Self::Heartbeat];
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Command, Self::Cancel, Self::Event, Self::Result, Self::Heartbeat];
 
     /// The signed media type.
     pub const fn media_type(self) -> &'static str {
@@ -35,6 +37,17 @@ impl Kind {
             Self::Event => "application/vnd.muster.event.v1+json",
             Self::Result => "application/vnd.muster.result.v1+json",
             Self::Heartbeat => "application/vnd.muster.heartbeat.v1+json",
+        }
+    }
+
+    /// The kind in one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Cancel => "cancel",
+            Self::Event => "event",
+            Self::Result => "result",
+            Self::Heartbeat => "heartbeat",
         }
     }
 
@@ -76,6 +89,7 @@ pub struct Command {
     #[serde(with = "unix_ms")]
     pub expires_at: Time,
     /// For whom it is.
+    #[serde(deserialize_with = "object")]
     pub targets: Targets,
     /// Who asked for it.
     pub requested_by: String,
@@ -98,6 +112,7 @@ pub struct Cancel {
     #[serde(with = "unix_ms")]
     pub expires_at: Time,
     /// The command's targets, so that the command's proof serves here too.
+    #[serde(deserialize_with = "object")]
     pub targets: Targets,
 }
 
@@ -178,6 +193,10 @@ pub struct Heartbeat {
     /// This run of the agent; a later run has a greater one.
     #[serde(deserialize_with = "short")]
     pub boot_id: String,
+    /// The run before, as far as the agent's journal knows. That the plane knows a later one shows a
+    /// copy of the journal that went on by itself, or one that was put back.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "short_or_none")]
+    pub previous_boot_id: Option<String>,
     /// Grows with each heartbeat of this run.
     pub counter: u64,
     /// When it was sent, by the host's clock.
@@ -194,6 +213,25 @@ pub struct Heartbeat {
     pub running: u32,
     /// Reports that wait for the broker.
     pub spooled: u32,
+    /// Why commands do not run there as they should, in one sentence; shortened when it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "sentence")]
+    pub trouble: Option<String>,
+}
+
+/// The longest sentence of an agent about itself that is kept, in characters.
+const SENTENCE_CHARS_MAX: usize = 255;
+
+fn sentence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(|text| text.chars().take(SENTENCE_CHARS_MAX).collect()))
+}
+
+fn short_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    if text.as_ref().is_some_and(|text| text.len() > SHORT_BYTES_MAX) {
+        return Err(de::Error::custom(format_args!("longer than {SHORT_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// The longest name of a run or a version, in bytes: it is stored, and shown in lists.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::key::{Algorithm, PlaneKey};
 use crate::clock::Time;
 use crate::rules::invocation::{Ending, Status as InvocationStatus};
+use crate::rules::rollout::Limit;
 use crate::rules::task::Status;
 
 /// What a command is aimed at.
@@ -57,6 +58,15 @@ pub struct NewCommand {
     /// How long it may wait for its server, in seconds; 3,600 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
+    /// How many servers have it at a time; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<Limit>,
+    /// How many may not succeed before the rest is spared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_errors: Option<Limit>,
+    /// How long servers may go on being started, in seconds; what the roll-out can need when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_expires_in: Option<i64>,
 }
 
 /// One command sent to a target.
@@ -93,6 +103,23 @@ pub struct Task {
     pub cancel_requested_at: Option<Time>,
     /// The trace that leads through it.
     pub trace_id: String,
+    /// How many servers have it at a time; all of them when absent.
+    #[serde(default)]
+    pub max_concurrency: Option<Limit>,
+    /// How many may not succeed before the rest is spared.
+    #[serde(default)]
+    pub max_errors: Option<Limit>,
+    /// The task whose servers it tries again.
+    #[serde(default)]
+    pub retry_of: Option<String>,
+}
+
+impl Task {
+    /// Every server's outcome is known or guessed.
+    pub fn is_decided(&self) -> bool {
+        let is_open = |name: &String| InvocationStatus::parse(name).is_some_and(InvocationStatus::is_open);
+        !self.counts.keys().any(is_open)
+    }
 }
 
 /// One task on one server.
@@ -108,6 +135,9 @@ pub struct Invocation {
     pub reason: Option<String>,
     /// The result's exit code, once there is one.
     pub exit_code: Option<i32>,
+    /// The wave in which it goes out, from 1 on; none while it is held back, and if it never went.
+    #[serde(default)]
+    pub wave: Option<i64>,
     /// By then its state is decided.
     pub deadline: Time,
     /// How often sending it was tried in vain.
@@ -159,6 +189,22 @@ pub struct TaskResult {
     pub started_at: Option<Time>,
     /// When the plane stored it.
     pub received_at: Time,
+    /// What it wrote was removed since, as the plane was told to: the texts are empty, and `signal`,
+    /// `started_at` and the numbers of bytes are not known any more.
+    #[serde(default)]
+    pub output_removed: bool,
+}
+
+/// A result that contradicts the one that is stored for its server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResultConflict {
+    /// What it says.
+    #[serde(flatten)]
+    pub result: TaskResult,
+    /// SHA-256 of the signed bytes, in hexadecimal.
+    pub digest: String,
+    /// The key that signed it.
+    pub keyid: String,
 }
 
 /// Everything that an auditor needs to check a task again, offline:
@@ -167,10 +213,8 @@ pub struct TaskResult {
 pub struct Evidence {
     /// The task.
     pub task_id: String,
-    /// The key that signed the command.
-    pub signing_key: PlaneKey,
-    /// The signed command, byte for byte.
-    pub command: Box<RawValue>,
+    /// What the plane signed, a command a wave.
+    pub commands: Vec<CommandEvidence>,
     /// What each server signed.
     pub results: Vec<ResultEvidence>,
 }
@@ -180,6 +224,15 @@ pub struct Evidence {
 pub struct EvidenceHead {
     /// The task.
     pub task_id: String,
+    /// What the plane signed, a command a wave.
+    pub commands: Vec<CommandEvidence>,
+}
+
+/// One wave's signed command with the key that checks it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CommandEvidence {
+    /// The wave.
+    pub wave: i64,
     /// The key that signed the command.
     pub signing_key: PlaneKey,
     /// The signed command, byte for byte.
@@ -191,6 +244,8 @@ pub struct EvidenceHead {
 pub struct ResultEvidence {
     /// The server.
     pub hostname: String,
+    /// The wave whose command it answers.
+    pub wave: i64,
     /// The key's id.
     pub keyid: String,
     /// How the key signs.
@@ -199,8 +254,11 @@ pub struct ResultEvidence {
     pub public_key_pem: String,
     /// That the server was among the signed targets.
     pub proof: super::envelope::Proof,
-    /// The signed result, byte for byte.
-    pub envelope: Box<RawValue>,
+    /// SHA-256 of the signed payload.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// The signed result, byte for byte; `null` once it was removed with the output that it holds.
+    pub envelope: Option<Box<RawValue>>,
 }
 
 /// `GET /api/health`.

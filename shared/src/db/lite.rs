@@ -7,6 +7,7 @@
 //! together: see [`LiteTx::later`].
 
 mod connections;
+pub mod disk;
 mod tx;
 
 use std::path::Path;
@@ -14,10 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::query::{Query, QueryAs};
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, FromRow, QueryBuilder, Sqlite};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, FromRow, QueryBuilder, Sqlite};
 
 use self::connections::{Reader, Readers, Writer, WriterGuard};
+pub use self::disk::Disk;
+use self::disk::Place;
 pub use self::tx::LiteTx;
 use super::Trouble;
 use crate::error::{Error, Result};
@@ -41,6 +46,7 @@ const SOFT: &str = "pragma synchronous = normal; ";
 pub struct Lite {
     writer: Writer,
     readers: Arc<Readers>,
+    place: Place,
 }
 
 impl Lite {
@@ -49,17 +55,27 @@ impl Lite {
     /// # Errors
     /// A sentence that names the file: it cannot be read or written, or is no SQLite database.
     pub async fn open(path: &Path) -> Result<Self> {
-        Self::with_readers(path, READERS).await
+        Self::open_on(path, &Disk::Real).await
+    }
+
+    /// The same on a disk of its own kind.
+    pub async fn open_on(path: &Path, disk: &Disk) -> Result<Self> {
+        Self::with_readers(path, READERS, disk).await
     }
 
     /// Opens a file that one task at a time uses, such as a journal.
     pub async fn open_small(path: &Path) -> Result<Self> {
-        Self::with_readers(path, 1).await
+        Self::open_small_on(path, &Disk::Real).await
     }
 
-    async fn with_readers(path: &Path, readers: u32) -> Result<Self> {
+    /// The same on a disk of its own kind.
+    pub async fn open_small_on(path: &Path, disk: &Disk) -> Result<Self> {
+        Self::with_readers(path, 1, disk).await
+    }
+
+    async fn with_readers(path: &Path, readers: u32, disk: &Disk) -> Result<Self> {
         make_private(path)?;
-        let options = SqliteConnectOptions::new()
+        let mut options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -67,22 +83,77 @@ impl Lite {
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(ROWS_AHEAD)
             .disable_statement_logging();
+        if matches!(disk, Disk::Faulty(_)) {
+            options = options.pragma("wal_autocheckpoint", "0");
+        }
+        let place = Place::new(disk, path);
         let explain = |error: sqlx::Error| unusable(path, error);
         let mut connection = options.connect().await.map_err(explain)?;
         // A file that is no database says so only when it is read.
         sqlx::query("select count(*) from sqlite_schema").execute(&mut connection).await.map_err(explain)?;
-        let readers = Arc::new(Readers::new(options.read_only(true), readers));
-        Ok(Self { writer: Writer::new(connection), readers })
+        let readers = Arc::new(Readers::new(options.read_only(true), readers, place.clone()));
+        Ok(Self { writer: Writer::new(connection, place.clone()), readers, place })
+    }
+
+    /// Looks whether the file is sound (`pragma quick_check`), if there is one. Writes nothing, and
+    /// disturbs nobody who uses it.
+    ///
+    /// # Errors
+    /// A sentence that names the file: it is damaged, or cannot be read.
+    pub async fn check(path: &Path) -> Result<()> {
+        if !std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0) {
+            return Ok(()); // SQLite makes a new one of nothing
+        }
+        let explain = |error: sqlx::Error| unusable(path, error);
+        let mut connection = Self::looking(path).connect().await.map_err(explain)?;
+        let (said,): (String,) =
+            sqlx::query_as("pragma quick_check(1)").fetch_one(&mut connection).await.map_err(explain)?;
+        connection.close().await.map_err(explain)?;
+        if said == "ok" { Ok(()) } else { Err(Error::unavailable(damaged(path)).because(said)) }
+    }
+
+    /// How to open the file for looking only.
+    fn looking(path: &Path) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging()
+    }
+
+    /// Opens the file, which must be there, for looking only: nothing is written, nobody is disturbed.
+    ///
+    /// # Errors
+    /// As [`Lite::open`].
+    pub async fn look(path: &Path) -> Result<SqliteConnection> {
+        Self::looking(path).connect().await.map_err(|error| unusable(path, error))
+    }
+
+    /// What is wrong with the file, and what to do, in one sentence.
+    pub fn complaint(path: &Path, error: &sqlx::Error) -> String {
+        let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+        let shown = path.display();
+        match code.map(|code| code & 0xff) {
+            Some(26 | 11) => damaged(path),
+            Some(1) => {
+                format!("{shown} was written by another version of Muster; run that one, or move it away ({error})")
+            }
+            Some(14) => format!("{shown} cannot be opened; check that its folder exists and that you may write there"),
+            Some(13) => format!("{shown} cannot be written because its disk is full; make room there"),
+            Some(10) => format!("{shown} cannot be written or read; see what is wrong with its disk ({error})"),
+            Some(8) => format!("{shown} is read-only; make it and its folder writable"),
+            _ => format!("{shown} cannot be used as a database: {error}"),
+        }
     }
 
     /// Opens a transaction whose commit reaches the disk.
-    pub async fn begin(&self) -> Result<LiteTx> {
-        Ok(LiteTx::new(self.writer.lock().await?, HARD))
+    pub fn begin(&self) -> LiteTx {
+        LiteTx::new(self.writer.clone(), HARD, self.place.clone())
     }
 
     /// Opens a transaction whose commit survives the process, though perhaps not a power cut.
-    pub async fn begin_soft(&self) -> Result<LiteTx> {
-        Ok(LiteTx::new(self.writer.lock().await?, SOFT))
+    pub fn begin_soft(&self) -> LiteTx {
+        LiteTx::new(self.writer.clone(), SOFT, self.place.clone())
     }
 
     /// Runs one statement, a transaction of its own, that reaches the disk.
@@ -109,7 +180,8 @@ impl Lite {
         query.push("; ");
         then(&mut query);
         let mut writer = self.writer.lock().await?;
-        Ok(built_as(&mut query).fetch_all(writer.connection()?).await?)
+        let written = built_as(&mut query).fetch_all(writer.connection()?);
+        Ok(self.place.write(false, written).await?)
     }
 
     async fn trip(&self, mode: &'static str, statement: impl FnOnce(&mut QueryBuilder<Sqlite>)) -> Result<()> {
@@ -117,7 +189,8 @@ impl Lite {
         statement(&mut query);
         // How many rows it changed is not to be had: the count includes what the pragma found.
         let mut writer = self.writer.lock().await?;
-        built(&mut query).execute(writer.connection()?).await?;
+        let written = built(&mut query).execute(writer.connection()?);
+        self.place.write(mode == HARD, written).await?;
         Ok(())
     }
 
@@ -180,16 +253,12 @@ pub(super) fn trouble(code: &str) -> Option<Trouble> {
     code.parse().ok().filter(is_of_the_host).map(|_| Trouble::Away)
 }
 
+fn damaged(path: &Path) -> String {
+    format!("{} is damaged or is not a Muster database; move it away or restore a backup", path.display())
+}
+
 fn unusable(path: &Path, error: sqlx::Error) -> Error {
-    let path = path.display();
-    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-    Error::unavailable(match code.as_deref() {
-        Some("26" | "11") => format!("{path} is damaged or is not a Muster database; move it away or restore a backup"),
-        Some("14") => format!("{path} cannot be opened; check that its folder exists and that you may write there"),
-        Some("8") => format!("{path} is read-only; make it and its folder writable"),
-        _ => format!("{path} cannot be used as a database: {error}"),
-    })
-    .because(error)
+    Error::unavailable(Lite::complaint(path, &error)).because(error)
 }
 
 #[cfg(test)]
@@ -201,15 +270,15 @@ mod tests {
     async fn a_failed_commit_does_not_stop_all_writing() {
         let folder = tempfile::tempdir().unwrap();
         let lite = Lite::open(&folder.path().join("x.db")).await.unwrap();
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         sqlx::query("create table a (id integer primary key)").execute(tx.connection().await.unwrap()).await.unwrap();
         let b = "create table b (a integer references a (id) deferrable initially deferred)";
         sqlx::query(b).execute(tx.connection().await.unwrap()).await.unwrap();
         tx.commit().await.unwrap();
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         sqlx::query("insert into b (a) values (7)").execute(tx.connection().await.unwrap()).await.unwrap();
         assert!(tx.commit().await.is_err(), "there is no such row in `a`");
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         sqlx::query("insert into a (id) values (1)").execute(tx.connection().await.unwrap()).await.unwrap();
         tx.commit().await.unwrap();
         lite.write(|query| _ = query.push("insert into a (id) values (2)")).await.unwrap();

@@ -35,16 +35,42 @@ history! {
     "0016_outbox_by_lease",
     "0017_outbox_by_task",
     "0018_outbox_by_host",
+    "0019_waves",
+    "0020_waves_of_tasks",
+    "0021_tasks_without_envelope",
+    "0022_tasks_without_command_digest",
+    "0023_tasks_without_keyid",
+    "0024_tasks_without_cancel_envelope",
+    "0025_tasks_max_concurrency",
+    "0026_tasks_max_errors",
+    "0027_tasks_retry_of",
+    "0028_invocations_wave",
+    "0029_rollouts",
+    "0030_servers_trouble",
+    "0031_server_runs",
+    "0035_dead_letters",
+    "0036_dead_letters_by_time",
+    "0037_dead_letters_by_worth",
+    "0038_dead_letters_by_replay",
+    "0040_removals",
+    "0041_results_output_at",
+    "0042_results_output_known",
+    "0043_results_by_output",
+    "0045_outbox_wave",
 }
 
 pub(super) fn migrator() -> Migrator {
-    let migration = |(place, (name, sql)): (usize, &(&'static str, &'static str))| {
-        let version = i64::try_from(place + 1).unwrap_or(i64::MAX);
-        Migration::new(version, Cow::Borrowed(*name), MigrationType::Simple, SqlStr::from_static(sql), false)
+    let migration = |(name, sql): &(&'static str, &'static str)| {
+        Migration::new(version(name), Cow::Borrowed(*name), MigrationType::Simple, SqlStr::from_static(sql), false)
     };
-    let mut migrator = Migrator::with_migrations(HISTORY.iter().enumerate().map(migration).collect());
+    let mut migrator = Migrator::with_migrations(HISTORY.iter().map(migration).collect());
     migrator.set_locking(false); // `db::my` has a lock of its own, and SQLite's file has one writer
     migrator
+}
+
+/// The number that a name begins with; numbers may be left out.
+fn version(name: &str) -> i64 {
+    name.split_once('_').and_then(|(number, _)| number.parse().ok()).unwrap_or_default()
 }
 
 pub(super) fn explain(error: MigrateError) -> Error {
@@ -109,9 +135,12 @@ mod tests {
         files.sort();
         let listed: Vec<_> = HISTORY.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(listed, files);
-        for (place, name) in files.iter().enumerate() {
-            assert!(name.starts_with(&format!("{:04}_", place + 1)), "{name}");
-        }
+        let versions: Vec<_> = listed.iter().map(|name| version(name)).collect();
+        assert!(versions.is_sorted_by(|one, next| one < next) && versions[0] == 1, "{versions:?}");
+        assert!(
+            files.iter().all(|name| name.as_bytes()[4] == b'_'),
+            "four digits, so that the files sort as they count"
+        );
     }
 
     #[test]

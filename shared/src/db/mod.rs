@@ -14,7 +14,7 @@ mod migrate;
 pub mod my;
 mod row;
 
-pub use lite::{Lite, LiteTx};
+pub use lite::{Disk, Lite, LiteTx};
 pub use my::{My, MyTx};
 pub(crate) use row::row;
 
@@ -52,11 +52,13 @@ macro_rules! on {
                 Ok($c) => $body,
                 Err(error) => Err(error),
             },
-            $crate::db::Tx::My(tx) => {
-                let $c = tx.connection();
-                let outcome = $crate::db::my::in_time(async { $body }).await;
-                tx.judge(outcome)
-            }
+            $crate::db::Tx::My(tx) => match tx.connection() {
+                Ok($c) => {
+                    let outcome = $crate::db::my::in_time(async { $body }).await;
+                    tx.judge(outcome)
+                }
+                Err(error) => Err(error),
+            },
         }
     };
 }
@@ -108,11 +110,13 @@ macro_rules! read {
                 Err(error) => Err(error),
             },
             $crate::db::Db::My(my) => match my.connection().await {
-                Ok(mut held) => {
-                    let $c = held.connection();
-                    let outcome = $crate::db::my::in_time(async { $body }).await;
-                    held.judge(outcome)
-                }
+                Ok(mut held) => match held.connection() {
+                    Ok($c) => {
+                        let outcome = $crate::db::my::in_time(async { $body }).await;
+                        held.judge(outcome)
+                    }
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             },
         }
@@ -120,7 +124,7 @@ macro_rules! read {
 }
 
 /// Runs one changing statement outside any transaction, as durable as [`Db::begin_soft`], and then a
-/// query: `write_soft_then!(db, query => { query.push("update …"); }, query => { query.push("select …"); })`.
+/// query over what it changed: `write_soft_then!(db, query => { query.push("update …"); }, query => { query.push("select …"); })`.
 #[macro_export]
 macro_rules! write_soft_then {
     ($db:expr, $write:ident => $written:block, $query:ident => $queried:block) => {
@@ -166,7 +170,7 @@ impl Db {
     /// Opens a transaction whose commit reaches the disk.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Lite(lite) => Tx::Lite(lite.begin().await?),
+            Self::Lite(lite) => Tx::Lite(lite.begin()),
             Self::My(my) => Tx::My(my.begin().await?),
         })
     }
@@ -174,7 +178,7 @@ impl Db {
     /// Opens a transaction whose commit survives the process, though perhaps not a power cut.
     pub async fn begin_soft(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Lite(lite) => Tx::Lite(lite.begin_soft().await?),
+            Self::Lite(lite) => Tx::Lite(lite.begin_soft()),
             Self::My(my) => Tx::My(my.begin().await?),
         })
     }

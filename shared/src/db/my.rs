@@ -1,4 +1,4 @@
-//! MySQL or MariaDB, through a pool. Connections are made when they are first needed, so a service
+//! MySQL or MariaDB. Connections are made when they are first needed, so a service
 //! starts, and says that it is not ready, while its database is still away.
 //!
 //! Nothing here waits for ever: a statement that is not answered in time costs its connection, which
@@ -6,22 +6,22 @@
 //! committed (`read committed`): with locks taken by key that is all Muster needs, and it locks no
 //! gaps between rows.
 
+mod connections;
 mod tx;
 mod upgrade;
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::{
-    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlSslMode,
-};
-use sqlx::pool::PoolConnection;
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow, MySqlSslMode};
 use sqlx::query::{Query, QueryAs};
-use sqlx::{Connection as _, Error, Executor as _, FromRow, MySql, QueryBuilder};
+use sqlx::{Error, FromRow, MySql, QueryBuilder};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+use self::connections::{Connections, Held};
 pub use self::tx::MyTx;
 use super::Trouble;
 use crate::config::key::{DATABASE_CA_FILE, DATABASE_URL};
@@ -29,16 +29,8 @@ use crate::error::{self, Result};
 
 /// Connections at most, unless told otherwise.
 pub const CONNECTIONS_DEFAULT: u32 = 10;
-/// How long a caller waits for a connection, be it a free one or a new one.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
-/// A connection that was idle for longer is tried before it is used: it may be dead.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-/// What each connection is told first. A statement waits for another transaction's locks for 10 s,
-/// which is less than it may take as a whole.
-const SESSION: [&str; 2] =
-    ["set session transaction isolation level read committed", "set session innodb_lock_wait_timeout = 10"];
 /// Longer texts are not kept prepared: they have many rows, and rarely as many again.
 const PREPARED_BYTES_MAX: usize = 4 * 1024;
 
@@ -62,36 +54,16 @@ impl std::fmt::Debug for Settings {
 /// A MySQL or MariaDB database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct My {
-    pool: MySqlPool,
+    connections: Arc<Connections>,
 }
 
 impl My {
-    /// Prepares the pool; connects to nothing yet.
+    /// Takes the settings; connects to nothing yet.
     ///
     /// # Errors
     /// Bad input when the URL cannot be used.
     pub fn open(settings: &Settings) -> Result<Self> {
-        let pool = MySqlPoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > TRUSTED_IDLE {
-                        timeout(ACQUIRE_TIMEOUT, connection.ping()).await.map_err(|_| late())??;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    for statement in SESSION {
-                        connection.execute(statement).await?;
-                    }
-                    Ok(())
-                })
-            });
-        Ok(Self { pool: pool.connect_lazy_with(options(settings)?) })
+        Ok(Self { connections: Arc::new(Connections::new(options(settings)?, settings.connections)) })
     }
 
     /// Opens a transaction.
@@ -101,10 +73,10 @@ impl My {
 
     /// A connection for a statement of its own.
     pub async fn connection(&self) -> sqlx::Result<Held> {
-        Ok(Held(self.pool.acquire().await?))
+        Connections::take(&self.connections).await
     }
 
-    /// Runs a changing statement, and then a query, outside any transaction.
+    /// Runs a changing statement, and then, if it changed anything, a query, outside any transaction.
     pub async fn write_soft_then<T>(
         &self,
         write: impl FnOnce(&mut QueryBuilder<MySql>) + Send,
@@ -117,10 +89,12 @@ impl My {
         write(&mut first);
         then(&mut second);
         let mut held = self.connection().await?;
-        let connection = held.connection();
+        let connection = held.connection()?;
         let outcome = in_time(async {
-            built(&mut first).execute(&mut *connection).await?;
-            built_as(&mut second).fetch_all(connection).await
+            match built(&mut first).execute(&mut *connection).await?.rows_affected() {
+                0 => Ok(Vec::new()),
+                _ => built_as(&mut second).fetch_all(connection).await,
+            }
         })
         .await;
         Ok(held.judge(outcome)?)
@@ -128,7 +102,7 @@ impl My {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 }
 
@@ -150,29 +124,6 @@ fn options(settings: &Settings) -> Result<MySqlConnectOptions> {
     };
     let pem = std::fs::read(ca).map_err(unreadable)?;
     Ok(options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca_from_pem(pem))
-}
-
-/// A connection while somebody has it.
-#[derive(Debug)]
-pub struct Held(PoolConnection<MySql>);
-
-impl Held {
-    /// The connection itself.
-    pub fn connection(&mut self) -> &mut MySqlConnection {
-        &mut self.0
-    }
-
-    /// Takes the outcome of [`in_time`]; when there is none, the connection is not given back.
-    pub fn judge<T>(&mut self, outcome: Timed<T>) -> sqlx::Result<T> {
-        outcome.unwrap_or_else(|_| {
-            self.close();
-            Err(late())
-        })
-    }
-
-    fn close(&mut self) {
-        self.0.close_on_drop();
-    }
 }
 
 /// An outcome, unless it took too long.

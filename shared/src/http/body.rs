@@ -96,6 +96,14 @@ impl Fields {
         }
     }
 
+    /// A text, or a whole number as a text; `None` when it is absent or `null`.
+    pub fn word(&self, field: &str) -> Result<Option<String>> {
+        match self.map.get(field).and_then(Value::as_i64) {
+            Some(number) => Ok(Some(number.to_string())),
+            None => Ok(self.text(field)?.map(str::to_owned)),
+        }
+    }
+
     /// A text that must be there.
     pub fn required(&self, field: &str) -> Result<&str> {
         self.text(field)?.ok_or_else(|| Error::bad_input(format!("`{field}` is missing; it must be a text")))

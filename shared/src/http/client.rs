@@ -4,12 +4,15 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
+use crate::clock::Time;
 use crate::contract::task::Problem;
 use crate::error::{Error, Kind, Result};
 
@@ -17,6 +20,9 @@ use crate::error::{Error, Kind, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer may be silent.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What answers without a token, and whether or not all is well.
+const HEALTH: &str = "/api/health";
 
 /// The header under which a repeated request counts once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -92,6 +98,14 @@ impl Client {
         self.read(self.request_to(Method::GET, url)).await
     }
 
+    /// What time the control plane says it is, to the second; `None` when it does not say.
+    pub async fn date(&self) -> Result<Option<Time>> {
+        let response = self.reach(self.request(Method::GET, HEALTH)).await?;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let moment = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+        Ok(moment.map(|moment| Time(moment.unix_timestamp().saturating_mul(1_000))))
+    }
+
     /// Posts a body that counts once however often it is sent under the same `Idempotency-Key`.
     pub async fn post_once<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, key: &str) -> Result<T> {
         self.read(self.request(Method::POST, path).header(IDEMPOTENCY_KEY, key).json(body)).await
@@ -143,12 +157,16 @@ impl Client {
         })
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().await.map_err(|error| {
+    async fn reach(&self, request: RequestBuilder) -> Result<Response> {
+        request.send().await.map_err(|error| {
             let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
             Error::unavailable(format!("{} {what}; check the address and that the control plane runs", self.base))
                 .because(error)
-        })?;
+        })
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response> {
+        let response = self.reach(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -69,10 +69,18 @@ catalogue! {
         "Invocations that came into a state";
     REFUSALS "muster_refusals_total" Kind::Counter, ["by", "reason"],
         "Messages that the verifier refused";
+    IDENTITY_SIGNS "muster_identity_signs_total" Kind::Counter, ["sign"],
+        "Signs that two agents share an identity or that one was put back: turn, clone, fork";
+    DEAD_LETTERS "muster_dead_letters_total" Kind::Counter, ["reason"],
+        "Messages that were put with the dead letters";
+    DEAD_LETTERS_DROPPED "muster_dead_letters_dropped_total" Kind::Counter, [],
+        "Dead letters that had to make room for others";
     INGEST_BATCH "muster_ingest_batch_messages" Kind::Histogram(MESSAGES), ["queue"],
         "Messages that the ingestor handled at a time";
     WATCHDOG_VERDICTS "muster_watchdog_verdicts_total" Kind::Counter, ["state"],
         "Invocations that the watchdog decided";
+    RETENTION_REMOVED "muster_retention_removed_total" Kind::Counter, ["what"],
+        "What was removed because it was too old or too much: outputs, tasks, results";
     AGENT_RUNNING "muster_agent_running" Kind::Gauge, [],
         "Commands that run";
     AGENT_SPOOLED "muster_agent_spooled" Kind::Gauge, [],

@@ -92,6 +92,23 @@ pub fn refused(by: &'static str, reason: Refusal) {
     counter!(REFUSALS, "by" => by, "reason" => reason.as_str()).increment(1);
 }
 
+/// A heartbeat showed that something is wrong with the identity of its agent.
+pub fn identity(sign: &'static str) {
+    counter!(IDENTITY_SIGNS, "sign" => sign).increment(1);
+}
+
+/// A message was put with the dead letters. Whoever put it there wrote the reason, so only known words
+/// become labels.
+pub fn dead_letter(reason: &str) {
+    let known = Refusal::ALL.into_iter().map(Refusal::as_str).find(|known| *known == reason);
+    counter!(DEAD_LETTERS, "reason" => known.unwrap_or("other")).increment(1);
+}
+
+/// Dead letters had to make room for others.
+pub fn dead_letters_dropped(number: u64) {
+    counter!(DEAD_LETTERS_DROPPED).increment(number);
+}
+
 /// The ingestor handled a batch.
 pub fn ingested(queue: &'static str, messages: usize) {
     sample(&histogram!(INGEST_BATCH, "queue" => queue), messages as f64);
@@ -100,6 +117,11 @@ pub fn ingested(queue: &'static str, messages: usize) {
 /// The watchdog decided invocations.
 pub fn decided(state: Status, number: usize) {
     counter!(WATCHDOG_VERDICTS, "state" => state.as_str()).increment(number as u64);
+}
+
+/// Retention removed `outputs`, `tasks` or `results`.
+pub fn removed(what: &'static str, number: u64) {
+    counter!(RETENTION_REMOVED, "what" => what).increment(number);
 }
 
 /// A command began or ended on an agent of this process.

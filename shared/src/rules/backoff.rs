@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// The shortest wait: less is none, by a clock that counts milliseconds.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// The first ceiling and the last.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -24,10 +27,10 @@ impl Backoff {
         doubled.min(self.most)
     }
 
-    /// A random wait up to the ceiling after `failures` failures in a row.
+    /// A random wait up to the ceiling after `failures` failures in a row, and at least a millisecond.
     pub fn wait(self, failures: u32) -> Duration {
         let random = uuid::Uuid::new_v4().as_u128() as u32;
-        self.ceiling(failures).mul_f64(f64::from(random) / f64::from(u32::MAX))
+        self.ceiling(failures).mul_f64(f64::from(random) / f64::from(u32::MAX)).max(LEAST)
     }
 }
 
@@ -42,6 +45,6 @@ mod tests {
         assert_eq!(backoff.ceiling(3), Duration::from_millis(400));
         assert_eq!(backoff.ceiling(40), backoff.most);
         assert_eq!(backoff.ceiling(u32::MAX), backoff.most);
-        assert!((1..100).all(|n| backoff.wait(n) <= backoff.ceiling(n)));
+        assert!((1..100).all(|n| (LEAST..=backoff.ceiling(n)).contains(&backoff.wait(n))));
     }
 }

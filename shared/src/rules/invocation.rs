@@ -150,6 +150,22 @@ impl From<Ending> for Status {
     }
 }
 
+impl TryFrom<Status> for Ending {
+    type Error = ();
+
+    fn try_from(status: Status) -> Result<Self, ()> {
+        match status {
+            Status::Succeeded => Ok(Self::Succeeded),
+            Status::Failed => Ok(Self::Failed),
+            Status::TimedOut => Ok(Self::TimedOut),
+            Status::Cancelled => Ok(Self::Cancelled),
+            Status::Rejected => Ok(Self::Rejected),
+            Status::Interrupted => Ok(Self::Interrupted),
+            _ => Err(()),
+        }
+    }
+}
+
 /// What can happen to an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -200,6 +216,11 @@ pub struct Times {
 }
 
 impl Times {
+    /// From what is stored: milliseconds since 1970, and seconds.
+    pub fn new(expires_at: i64, timeout: i64) -> Self {
+        Self { expires_at: Time(expires_at), timeout: Duration::from_secs(u64::try_from(timeout).unwrap_or(0)) }
+    }
+
     /// By then every invocation of the task has a terminal state, by the server's clock.
     pub fn deadline(self) -> Time {
         self.expires_at.plus(self.timeout).plus(DEADLINE_GRACE)

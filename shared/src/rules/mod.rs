@@ -4,4 +4,6 @@
 pub mod backoff;
 pub mod invocation;
 pub mod limits;
+pub mod retention;
+pub mod rollout;
 pub mod task;

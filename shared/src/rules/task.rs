@@ -77,7 +77,7 @@ impl Counts {
     pub fn status(&self) -> Status {
         let targets = self.targets();
         let succeeded = self.of(Invocation::Succeeded);
-        if self.sum(Invocation::is_open) > 0 {
+        if self.open() > 0 {
             return if self.sum(is_silent) == targets { Status::Sent } else { Status::Running };
         }
         match () {
@@ -87,6 +87,17 @@ impl Counts {
             () if succeeded == 0 => Status::Failed,
             () => Status::Partial,
         }
+    }
+
+    /// How many have no end yet.
+    pub fn open(&self) -> i64 {
+        self.sum(Invocation::is_open)
+    }
+
+    /// How many came to an end, be it a guessed one, that is no success. Those that were spared their
+    /// wave were never tried.
+    pub fn errors(&self) -> i64 {
+        self.sum(|status| !status.is_open() && !matches!(status, Invocation::Succeeded | Invocation::Skipped))
     }
 
     /// Nothing about this task can change any more.

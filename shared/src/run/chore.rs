@@ -70,7 +70,7 @@ impl Chore {
     /// Does it by clock and bell until `stop`. A failure, be it a panic, is logged and tried again with
     /// back-off.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut failures = 0;
+        let (mut failures, mut is_rung) = (0, false);
         while !stop.is_cancelled() {
             let pause = match self.step().await {
                 Ok(true) => continue,
@@ -88,10 +88,44 @@ impl Chore {
                 // After a failure the bell must not defeat the back-off.
                 if failures == 0 { self.bell.0.notified().await } else { std::future::pending().await }
             };
-            stop.run_until_cancelled(async {
-                tokio::select! { () = rung => (), () = tokio::time::sleep(pause) => () }
-            })
-            .await;
+            let woken = stop.run_until_cancelled(async {
+                tokio::select! { () = rung => true, () = tokio::time::sleep(pause) => false }
+            });
+            is_rung = woken.await == Some(true);
+        }
+        // What it was rung for in the meantime shall not wait for the next start.
+        if failures == 0
+            && (is_rung || self.bell.take())
+            && let Err(error) = self.step().await
+        {
+            tracing::warn!(chore = self.name, cause = chain(&error), "a chore failed at the end");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_it_was_rung_for_is_done_before_it_ends() {
+        for rings in [true, false] {
+            let (bell, stop, done) = (Bell::default(), CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+            let (ringing, stopping, counting) = (bell.clone(), stop.clone(), Arc::clone(&done));
+            let work: Work = Arc::new(move || {
+                // Both happen while it is at work for the first time.
+                if counting.fetch_add(1, Ordering::Relaxed) == 0 {
+                    stopping.cancel();
+                    if rings {
+                        ringing.ring();
+                    }
+                }
+                Box::pin(async { Ok(false) })
+            });
+            Chore { name: "test", every: Duration::MAX, bell, work }.run(stop).await;
+            assert_eq!(done.load(Ordering::Relaxed), if rings { 2 } else { 1 });
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 pub use boot::{Boot, database};
 pub use broker::broker;
-pub use chore::{Bell, Chore};
+pub use chore::{Bell, Chore, Work};
 pub use probe::Readiness;
 pub use standalone::{Program, Termination, main};
 

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use super::key::SigningKey;
 use crate::contract::envelope as wire;
+use crate::contract::object::Object;
 use crate::contract::signed::Kind;
 use crate::error::{Error, Result};
 
@@ -88,11 +89,11 @@ pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
-/// Reads a JSON object. `serde` would also take an array for a struct, hence the first byte.
+/// Reads a JSON object, and nothing but an object. All of it must be UTF-8: what `serde` skips it does
+/// not look at, and a report with such a field could be verified but never be stored as text.
 pub(super) fn from_object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Option<T> {
-    let first = json.iter().find(|byte| !byte.is_ascii_whitespace())?;
-    (*first == b'{').then_some(())?;
-    serde_json::from_slice(json).ok()
+    let text = std::str::from_utf8(json).ok()?;
+    serde_json::from_str(text).ok().map(|Object(body)| body)
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
@@ -121,8 +122,13 @@ mod tests {
         let sig = r#"{"keyid":"k","sig":"AA=="}"#;
         let with = |signatures: &str| format!(r#"{{"payloadType":"t","payload":"AA==","signatures":{signatures}}}"#);
         assert!(Envelope::parse(with(&format!("[{sig}]")).as_bytes()).is_some());
-        for bad in [with("[]"), with(&format!("[{sig},{sig}]")), format!(r#"["t","AA==",[{sig}]]"#), "{}".into()] {
+        let arrays = [format!(r#"["t","AA==",[{sig}]]"#), with(r#"[["k","AA=="]]"#)];
+        for bad in [with("[]"), with(&format!("[{sig},{sig}]")), "{}".into()].into_iter().chain(arrays) {
             assert!(Envelope::parse(bad.as_bytes()).is_none(), "{bad}");
         }
+        let skipped = with(&format!("[{sig}]")).replacen('{', r#"{"x":"?","#, 1).into_bytes();
+        assert!(Envelope::parse(&skipped).is_some(), "unknown fields are skipped");
+        let not_utf8: Vec<_> = skipped.iter().map(|byte| if *byte == b'?' { 0xff } else { *byte }).collect();
+        assert!(Envelope::parse(&not_utf8).is_none(), "but they must be text");
     }
 }

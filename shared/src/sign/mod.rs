@@ -5,11 +5,13 @@
 //! can choose how it is checked. One command for many servers carries one signature: it binds the
 //! Merkle root of its targets, and each server gets its own inclusion proof.
 
+mod claim;
 mod dsse;
 mod key;
 mod merkle;
 mod verify;
 
+pub use claim::Claim;
 pub use dsse::{Envelope, digest, stored_payload};
 pub use key::{PublicKey, SigningKey};
 pub use merkle::{Tree, includes};

@@ -183,6 +183,20 @@ impl Sealed {
         Ok(Authentic { body, digest: self.envelope.digest(), keyid: self.envelope.keyid, json: self.json })
     }
 
+    /// Whether its key holds and it comes from whom it claims to, whatever its kind.
+    pub(super) fn holds(self, key: Option<&TrustedKey>, now: Time) -> bool {
+        match self.kind {
+            Kind::Command => self.open::<Command>(key, now).is_ok(),
+            Kind::Cancel => self.open::<Cancel>(key, now).is_ok(),
+            Kind::Event | Kind::Result | Kind::Heartbeat => self.open_report(key, now).is_ok(),
+        }
+    }
+
+    /// What it says, of which nothing is believed.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.envelope.payload
+    }
+
     /// The same for whatever an agent reports.
     pub fn open_report(self, key: Option<&TrustedKey>, now: Time) -> Result<Report, Refusal> {
         match self.kind {

@@ -3,14 +3,16 @@
 //! counts along. Rows are locked in key order and each task is updated once, in order of its id, so
 //! batches of reports neither deadlock nor let a count drift.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::QueryBuilder;
 
-use super::task::{self, Facts};
+use super::wave::{self, Facts};
+use super::{any_of, task};
 use crate::clock::Time;
 use crate::contract::envelope::Proof;
-use crate::contract::task::Invocation;
+use crate::contract::task::{Invocation, Task};
+use crate::crash::{self, Point};
 use crate::db::{Db, Tx, row};
 use crate::error::{Error, Result};
 use crate::metrics;
@@ -22,19 +24,88 @@ use crate::{later, on, read, rows, run};
 /// A task and a server.
 pub type Key = (String, String);
 
-/// Adds the queued invocations of a task, with each server's inclusion proof.
-pub async fn insert(tx: &mut Tx, task_id: &str, times: Times, rows: &[(&str, Proof)], now: Time) -> Result<()> {
-    let due = times.due(Status::Queued, now).map(|due| due.0);
+/// Why a held invocation is still queued.
+const HELD: &str = "held back until earlier servers are done";
+
+/// Adds the queued invocations of a task's wave, with each server's inclusion proof.
+pub async fn insert(tx: &mut Tx, wave: (&str, i64), times: Times, rows: &[(&str, Proof)], now: Time) -> Result<()> {
+    let due = times.due(Status::Queued, now);
+    let row = |(hostname, proof): &(&str, Proof)| ((*hostname).to_owned(), pack(proof));
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    add(tx, (wave.0, Some(wave.1)), due, None, &rows, now).await
+}
+
+/// Adds the queued invocations of a task that are held back for a later wave, `deadline` being the
+/// whole task's.
+pub async fn hold(tx: &mut Tx, task_id: &str, deadline: Time, hostnames: &[String], now: Time) -> Result<()> {
+    let rows: Vec<_> = hostnames.iter().map(|hostname| (hostname.clone(), Vec::new())).collect();
+    add(tx, (task_id, None), Some(deadline), Some(HELD), &rows, now).await
+}
+
+async fn add(
+    tx: &mut Tx,
+    (task_id, wave): (&str, Option<i64>),
+    due: Option<Time>,
+    reason: Option<&str>,
+    rows: &[(String, Vec<u8>)],
+    now: Time,
+) -> Result<()> {
     for chunk in rows.chunks(INSERT_ROWS) {
         later!(&mut *tx, query => {
-            query.push("insert into invocations (task_id, hostname, status, due_at, proof, queued_at) ");
+            query.push("insert into invocations (task_id, wave, hostname, status, reason, due_at, proof, queued_at) ");
             query.push_values(chunk, |mut row, (hostname, proof)| {
-                row.push_bind(task_id).push_bind(*hostname).push_bind(Status::Queued.as_str()).push_bind(due)
-                    .push_bind(pack(proof)).push_bind(now.0);
+                row.push_bind(task_id).push_bind(wave).push_bind(hostname).push_bind(Status::Queued.as_str())
+                    .push_bind(reason).push_bind(due.map(|due| due.0)).push_bind(proof.as_slice()).push_bind(now.0);
             });
         })?;
     }
     metrics::invocations(Status::Queued, rows.len());
+    Ok(())
+}
+
+/// Up to `limit` servers of a task that are held back, those after `after`.
+pub async fn held(db: &Db, task_id: &str, after: &str, limit: i64) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = read!(db, c => sqlx::query_as(
+        "select hostname from invocations where task_id = ? and hostname > ? and status = 'queued' and wave is null
+         order by hostname limit ?")
+        .bind(task_id).bind(after).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(hostname,)| hostname).collect())
+}
+
+/// All servers of a task that are held back.
+pub async fn all_held(tx: &mut Tx, task_id: &str) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(
+        "select hostname from invocations where task_id = ? and status = 'queued' and wave is null order by hostname")
+        .bind(task_id).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(hostname,)| hostname).collect())
+}
+
+/// Lets held invocations go with a wave. All of them must still be held: see [`super::rollout::lock`].
+pub async fn release(tx: &mut Tx, wave: (&str, i64), times: Times, rows: &[(&str, Proof)], now: Time) -> Result<()> {
+    let due = times.due(Status::Queued, now).map(|due| due.0);
+    for chunk in rows.chunks(INSERT_ROWS) {
+        let released = run!(&mut *tx, query => {
+            query.push("update invocations set wave = ").push_bind(wave.1);
+            query.push(", due_at = ").push_bind(due).push(", reason = null, proof = case hostname");
+            for (hostname, proof) in chunk {
+                query.push(" when ").push_bind(*hostname).push(" then ").push_bind(pack(proof));
+            }
+            query.push(" end where status = 'queued' and wave is null and task_id = ").push_bind(wave.0);
+            query.push(" and hostname in (");
+            let mut list = query.separated(", ");
+            for (hostname, _) in chunk {
+                list.push_bind(*hostname);
+            }
+            query.push(")");
+        })?;
+        if released != chunk.len() as u64 {
+            return Err(Error::internal(format!(
+                "{} servers of {} were to be released, {released} were",
+                chunk.len(),
+                wave.0
+            )));
+        }
+    }
     Ok(())
 }
 
@@ -72,11 +143,13 @@ row! {
         provisional_at: Option<i64>,
         finished_at: Option<i64>,
         exit_code: Option<i32>,
+        wave: Option<i64>,
+        expires_at: Option<i64>,
     }
 }
 
 impl Row {
-    fn shown(self, deadline: Time) -> Result<Invocation> {
+    fn shown(self, timeout: i64, deadline: Time) -> Result<Invocation> {
         Ok(Invocation {
             status: status(&self.status)?,
             provisional_status: self.provisional_status.as_deref().map(status).transpose()?,
@@ -84,7 +157,8 @@ impl Row {
             hostname: self.hostname,
             reason: self.reason,
             exit_code: self.exit_code,
-            deadline,
+            wave: self.wave,
+            deadline: self.expires_at.map_or(deadline, |at| Times::new(at, timeout).deadline()),
             attempts: self.attempts,
             queued_at: Time(self.queued_at),
             sent_at: self.sent_at.map(Time),
@@ -100,79 +174,110 @@ fn status(text: &str) -> Result<Status> {
     Status::parse(text).ok_or_else(|| super::inconsistent("invocations", "status", text))
 }
 
-/// A task's invocations by hostname, those after `after`; `deadline` is the task's.
-pub async fn page(db: &Db, task_id: &str, deadline: Time, after: &str, limit: usize) -> Result<Vec<Invocation>> {
+/// A task's invocations by hostname, those after `after`. What was not sent has the task's own deadline.
+pub async fn page(db: &Db, task: &Task, after: &str, limit: usize) -> Result<Vec<Invocation>> {
     let rows: Vec<Row> = read!(db, c => sqlx::query_as(
         "select i.task_id, i.hostname, i.status, i.reason, i.attempts, i.queued_at, i.sent_at, i.accepted_at, i.running_at,
-                i.provisional_status, i.provisional_at, i.finished_at, r.exit_code
+                i.provisional_status, i.provisional_at, i.finished_at, r.exit_code, i.wave, w.expires_at
          from invocations i left join results r on r.task_id = i.task_id and r.hostname = i.hostname
+         left join waves w on w.task_id = i.task_id and w.wave = i.wave
          where i.task_id = ? and i.hostname > ? order by i.hostname limit ?")
-        .bind(task_id).bind(after).bind(limit as i64).fetch_all(c).await)?;
-    rows.into_iter().map(|row| row.shown(deadline)).collect()
+        .bind(&task.task_id).bind(after).bind(limit as i64).fetch_all(c).await)?;
+    rows.into_iter().map(|row| row.shown(task.timeout, task.deadline)).collect()
 }
 
-/// The proofs of these invocations.
-pub async fn proofs(db: &Db, keys: &[Key]) -> Result<BTreeMap<Key, Proof>> {
+/// The proofs of these invocations, each in the wave of its own.
+pub async fn proofs(db: &Db, keys: &[Key]) -> Result<BTreeMap<Key, (i64, Proof)>> {
     let mut found = BTreeMap::new();
     for chunk in keys.chunks(INSERT_ROWS) {
-        let rows: Vec<(String, String, Vec<u8>)> = read!(db, c => {
-            let mut query = QueryBuilder::new("select task_id, hostname, proof from invocations where ");
-            any_of(&mut query, chunk);
+        let rows: Vec<(String, String, i64, Vec<u8>)> = read!(db, c => {
+            let mut query = QueryBuilder::new("select task_id, hostname, wave, proof from invocations where wave is not null and (");
+            any_of(&mut query, "task_id", "hostname", chunk);
+            query.push(")");
             query.build_query_as().fetch_all(c).await
         })?;
-        for (task_id, hostname, proof) in rows {
-            found.insert((task_id, hostname), unpack(&proof)?);
+        for (task_id, hostname, wave, proof) in rows {
+            found.insert((task_id, hostname), (wave, unpack(&proof)?));
         }
     }
     Ok(found)
 }
 
-/// `(task_id = ? and hostname in (…)) or …`: what every database finds by the primary key.
-fn any_of<DB>(query: &mut QueryBuilder<DB>, keys: &[Key])
-where
-    DB: sqlx::Database,
-    String: sqlx::Type<DB> + for<'q> sqlx::Encode<'q, DB>,
-{
-    for (place, run) in keys.chunk_by(|one, other| one.0 == other.0).enumerate() {
-        query.push(if place == 0 { "(task_id = " } else { " or (task_id = " });
-        query.push_bind(run[0].0.clone()).push(" and hostname in (");
-        let mut list = query.separated(", ");
-        for (_, hostname) in run {
-            list.push_bind(hostname.clone());
-        }
-        query.push("))");
-    }
-}
-
-/// Invocations as they stand, with what never changes about their tasks, for [`advance`] in the same
+/// Invocations as they stand, with what never changes about their waves, for [`advance`] in the same
 /// transaction.
 #[derive(Debug, Default)]
 pub struct Locked {
-    rows: BTreeMap<Key, (Status, Option<Time>)>,
-    facts: BTreeMap<String, Facts>,
+    rows: BTreeMap<Key, Standing>,
+    facts: BTreeMap<wave::Key, Facts>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    status: Status,
+    due_at: Option<Time>,
+    wave: Option<i64>,
 }
 
 impl Locked {
+    fn add(&mut self, row: LockedRow) -> Result<()> {
+        let standing = Standing { status: status(&row.status)?, due_at: row.due_at.map(Time), wave: row.wave };
+        if let (Some(wave), Some(digest), Some(at), Some(timeout)) =
+            (row.wave, row.command_digest, row.expires_at, row.timeout)
+        {
+            self.facts.entry((row.task_id.clone(), wave)).or_insert_with(|| Facts::new(digest, at, timeout));
+        }
+        self.rows.insert((row.task_id, row.hostname), standing);
+        Ok(())
+    }
+
     /// Where an invocation stands; `None` when there is none.
     pub fn status(&self, key: &Key) -> Option<Status> {
-        self.rows.get(key).map(|(status, _)| *status)
+        self.rows.get(key).map(|row| row.status)
     }
 
     /// Whether the watchdog has to decide it by now.
     pub fn is_due(&self, key: &Key, now: Time) -> bool {
-        self.rows.get(key).and_then(|(_, due)| *due).is_some_and(|due| due < now)
+        self.rows.get(key).and_then(|row| row.due_at).is_some_and(|due| due < now)
     }
 
-    /// What never changes about the task of a locked invocation.
-    pub fn facts(&self, task_id: &str) -> Option<&Facts> {
-        self.facts.get(task_id)
+    /// What never changes about the wave of a locked invocation; `None` when it never went out.
+    pub fn facts(&self, key: &Key) -> Option<&Facts> {
+        self.facts.get(&(key.0.clone(), self.rows.get(key)?.wave?))
+    }
+
+    /// When the watchdog has to look at what enters `status` now. What never went out has no times,
+    /// and needs none, because it can only end.
+    fn due(&self, task_id: &str, wave: Option<i64>, status: Status, now: Time) -> Result<Option<Time>> {
+        if !status.is_open() {
+            return Ok(None);
+        }
+        let facts = wave.and_then(|wave| self.facts.get(&(task_id.to_owned(), wave)));
+        let facts = facts.ok_or_else(|| Error::internal("an invocation without its wave"))?;
+        Ok(facts.times().due(status, now))
+    }
+
+    /// Whether it is held back for a later wave.
+    pub fn is_held(&self, key: &Key) -> bool {
+        self.rows.get(key).is_some_and(|row| row.wave.is_none() && row.status.is_open())
     }
 }
 
-type LockedRow = (String, String, String, Option<i64>);
-type FactsRow = (String, String, i64, i64);
+row! {
+    #[derive(Debug)]
+    struct LockedRow {
+        task_id: String,
+        hostname: String,
+        status: String,
+        due_at: Option<i64>,
+        wave: Option<i64>,
+        command_digest: Option<String>,
+        expires_at: Option<i64>,
+        timeout: Option<i64>,
+    }
+}
 
-/// Reads and locks those of the invocations that exist, in the order of their keys.
+/// Reads and locks those of the invocations that exist, in the order of their keys. What is looked up
+/// beside them is not locked, so that no task is before its turn.
 pub async fn lock(tx: &mut Tx, mut keys: Vec<Key>) -> Result<Locked> {
     keys.sort();
     keys.dedup();
@@ -180,27 +285,19 @@ pub async fn lock(tx: &mut Tx, mut keys: Vec<Key>) -> Result<Locked> {
     let for_update = tx.for_update();
     for chunk in keys.chunks(INSERT_ROWS) {
         let rows: Vec<LockedRow> = rows!(&mut *tx, query => {
-            query.push("select task_id, hostname, status, due_at from invocations where ");
-            any_of(query, chunk);
+            query.push(
+                "select task_id, hostname, status, due_at, wave,
+                        (select w.command_digest from waves w where w.task_id = i.task_id and w.wave = i.wave) command_digest,
+                        (select w.expires_at from waves w where w.task_id = i.task_id and w.wave = i.wave) expires_at,
+                        (select t.timeout from tasks t where t.task_id = i.task_id) timeout
+                 from invocations i where ",
+            );
+            any_of(query, "task_id", "hostname", chunk);
             query.push(" order by task_id, hostname").push(for_update);
         })?;
-        for (task_id, hostname, text, due_at) in rows {
-            locked.rows.insert((task_id, hostname), (status(&text)?, due_at.map(Time)));
+        for row in rows {
+            locked.add(row)?;
         }
-    }
-    // Apart from the rows above, so that no task is locked before its turn.
-    let tasks: BTreeSet<_> = locked.rows.keys().map(|(task_id, _)| task_id.clone()).collect();
-    for chunk in tasks.into_iter().collect::<Vec<_>>().chunks(INSERT_ROWS) {
-        let rows: Vec<FactsRow> = rows!(&mut *tx, query => {
-            query.push("select task_id, command_digest, timeout, expires_at from tasks where task_id in (");
-            let mut list = query.separated(", ");
-            for task_id in chunk {
-                list.push_bind(task_id);
-            }
-            query.push(")");
-        })?;
-        let facts = |(task_id, digest, timeout, expires_at)| (task_id, Facts::new(digest, timeout, expires_at));
-        locked.facts.extend(rows.into_iter().map(facts));
     }
     Ok(locked)
 }
@@ -217,7 +314,7 @@ pub struct Change {
 }
 
 /// Rows that change alike, and so change in one statement.
-type Group = (String, Status, Status, Option<String>);
+type Group = ((String, Option<i64>), Status, Status, Option<String>);
 
 /// Lets the state machine take `changes` in their order, stores what came of it and moves the
 /// counts. Returns how many invocations changed.
@@ -230,14 +327,15 @@ pub async fn advance(
     let groups = fold(locked, changes);
     let mut deltas: BTreeMap<&str, Counts> = BTreeMap::new();
     let mut changed = 0;
-    for ((task_id, from, to, reason), hostnames) in &groups {
-        let times = locked.facts(task_id).ok_or_else(|| Error::internal("an invocation without its task"))?.times();
-        store(tx, task_id, (*from, *to), reason.as_deref(), hostnames, (times, now)).await?;
+    for (((task_id, wave), from, to, reason), hostnames) in &groups {
+        let due = locked.due(task_id, *wave, *to, now)?;
+        store(tx, task_id, (*from, *to), reason.as_deref(), hostnames, (due, now)).await?;
         let delta = deltas.entry(task_id).or_default();
         hostnames.iter().for_each(|_| delta.shift(*from, *to));
         changed += hostnames.len();
         metrics::invocations(*to, hostnames.len());
     }
+    crash::point(Point::StatesAdvanced);
     for (task_id, delta) in deltas {
         task::shift(tx, task_id, &delta).await?;
     }
@@ -262,8 +360,8 @@ fn fold(locked: &Locked, changes: impl IntoIterator<Item = Change>) -> BTreeMap<
     let mut groups: BTreeMap<Group, Vec<String>> = BTreeMap::new();
     for ((task_id, hostname), (to, reason)) in folded {
         let key = (task_id, hostname);
-        let Some(from) = locked.status(&key) else { continue };
-        groups.entry((key.0, from, to, reason)).or_default().push(key.1);
+        let Some(before) = locked.rows.get(&key) else { continue };
+        groups.entry(((key.0, before.wave), before.status, to, reason)).or_default().push(key.1);
     }
     groups
 }
@@ -274,14 +372,14 @@ async fn store(
     (from, to): (Status, Status),
     reason: Option<&str>,
     hostnames: &[String],
-    (times, now): (Times, Time),
+    (due, now): (Option<Time>, Time),
 ) -> Result<()> {
     let at = |wanted: bool| wanted.then_some(now.0);
     for chunk in hostnames.chunks(INSERT_ROWS) {
         let moved = run!(&mut *tx, query => {
             query.push("update invocations set status = ").push_bind(to.as_str());
             query.push(", reason = ").push_bind(reason);
-            query.push(", due_at = ").push_bind(times.due(to, now).map(|due| due.0));
+            query.push(", due_at = ").push_bind(due.map(|due| due.0));
             query.push(", sent_at = coalesce(sent_at, ").push_bind(at(to == Status::Sent));
             query.push("), accepted_at = coalesce(accepted_at, ").push_bind(at(to == Status::Accepted));
             query.push("), running_at = coalesce(running_at, ").push_bind(at(to == Status::Running));
@@ -322,6 +420,8 @@ row! {
     pub struct Sent {
         /// The task.
         pub task_id: String,
+        /// Its wave.
+        pub wave: i64,
         /// The span that made it.
         pub traceparent: String,
         status: String,
@@ -339,7 +439,7 @@ impl Sent {
 
     /// Until when its cancel is worth sending; `None` when nobody asked for one.
     pub fn cancel_expires_at(&self) -> Option<Time> {
-        let deadline = Facts::new(String::new(), self.timeout, self.expires_at).times().deadline();
+        let deadline = Times::new(self.expires_at, self.timeout).deadline();
         self.cancel_requested_at.map(|at| deadline.min(Time(at).plus(VALIDITY_MAX)))
     }
 }
@@ -347,19 +447,62 @@ impl Sent {
 /// What was sent to a server and has no end yet.
 pub async fn sent_to(tx: &mut Tx, hostname: &str) -> Result<Vec<Sent>> {
     Ok(on!(tx, c => sqlx::query_as(
-        "select t.task_id, t.traceparent, i.status, t.timeout, t.expires_at, t.cancel_requested_at
-         from invocations i join tasks t on t.task_id = i.task_id
+        "select t.task_id, w.wave, t.traceparent, i.status, t.timeout, w.expires_at, t.cancel_requested_at
+         from invocations i join tasks t on t.task_id = i.task_id join waves w on w.task_id = i.task_id and w.wave = i.wave
          where i.hostname = ? and i.status in ('sent', 'accepted', 'running', 'expired', 'lost')")
         .bind(hostname).fetch_all(c).await)?)
 }
 
-/// The servers that may still have to do with a task: no end is known, or it is only guessed.
-pub async fn unfinished_hosts(tx: &mut Tx, task_id: &str) -> Result<Vec<String>> {
-    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(
-        "select hostname from invocations where task_id = ?
+/// The servers that may still have to do with a task, each with its wave: no end is known, or it is
+/// only guessed. Those held back are not among them.
+pub async fn unfinished(tx: &mut Tx, task_id: &str) -> Result<Vec<(String, i64)>> {
+    Ok(on!(tx, c => sqlx::query_as(
+        "select hostname, wave from invocations where task_id = ? and wave is not null
          and status in ('queued', 'sent', 'accepted', 'running', 'expired', 'lost') order by hostname")
+        .bind(task_id).fetch_all(c).await)?)
+}
+
+/// The servers of a task that did not succeed.
+pub async fn unsuccessful(db: &Db, task_id: &str) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = read!(db, c => sqlx::query_as(
+        "select hostname from invocations where task_id = ? and status <> 'succeeded' order by hostname")
         .bind(task_id).fetch_all(c).await)?;
     Ok(rows.into_iter().map(|(hostname,)| hostname).collect())
+}
+
+/// Up to `limit` invocations of these tasks, in the order of their keys and locked.
+pub async fn of_tasks(tx: &mut Tx, task_ids: &[String], limit: usize) -> Result<Vec<Key>> {
+    let for_update = tx.for_update();
+    Ok(rows!(tx, query => {
+        super::these(query.push("select task_id, hostname from invocations where task_id in "), task_ids);
+        query.push(" order by task_id, hostname limit ").push_bind(limit as i64).push(for_update);
+    })?)
+}
+
+/// Removes invocations.
+pub async fn delete(tx: &mut Tx, keys: &[Key]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    Ok(later!(tx, query => {
+        any_of(query.push("delete from invocations where "), "task_id", "hostname", keys);
+    })?)
+}
+
+/// How these ended, and why where the state alone does not say.
+pub async fn ends(db: &Db, keys: &[Key]) -> Result<BTreeMap<Key, (Status, Option<String>)>> {
+    let mut found = BTreeMap::new();
+    for chunk in keys.chunks(INSERT_ROWS) {
+        let rows: Vec<(String, String, String, Option<String>)> = read!(db, c => {
+            let mut query = QueryBuilder::new("select task_id, hostname, status, reason from invocations where ");
+            any_of(&mut query, "task_id", "hostname", chunk);
+            query.build_query_as().fetch_all(c).await
+        })?;
+        for (task_id, hostname, text, reason) in rows {
+            found.insert((task_id, hostname), (status(&text)?, reason));
+        }
+    }
+    Ok(found)
 }
 
 /// Notes that sending these was tried in vain once more.
@@ -367,7 +510,7 @@ pub async fn count_attempts(tx: &mut Tx, keys: &[Key]) -> Result<()> {
     for chunk in keys.chunks(INSERT_ROWS) {
         later!(&mut *tx, query => {
             query.push("update invocations set attempts = attempts + 1 where ");
-            any_of(query, chunk);
+            any_of(query, "task_id", "hostname", chunk);
         })?;
     }
     Ok(())
@@ -388,7 +531,8 @@ mod tests {
     #[test]
     fn events_of_one_batch_are_folded() {
         let key = |host: &str| ("t".to_owned(), host.to_owned());
-        let rows = BTreeMap::from([(key("a"), (Status::Sent, None)), (key("b"), (Status::Sent, None))]);
+        let sent = Standing { status: Status::Sent, due_at: None, wave: Some(1) };
+        let rows = BTreeMap::from([(key("a"), sent), (key("b"), sent)]);
         let locked = Locked { rows, facts: BTreeMap::new() };
         let change = |host: &str, event| Change { key: key(host), event, reason: None };
         let groups = fold(
@@ -401,7 +545,7 @@ mod tests {
             ],
         );
         let expected = BTreeMap::from([(
-            ("t".to_owned(), Status::Sent, Status::Running, None),
+            (("t".to_owned(), Some(1)), Status::Sent, Status::Running, None),
             vec!["a".to_owned(), "b".to_owned()],
         )]);
         assert_eq!(groups, expected);

@@ -3,7 +3,8 @@
 //!
 //! A lease is an update that only one relay can win (the outer condition on `due_at`), so any
 //! number of relays may run and no lock is held while talking to the broker. A relay that dies
-//! leaves a lease that runs out. The outbox is never followed by a cursor: ids commit out of order.
+//! leaves a lease that runs out. A row may be born leased, by the relay of the process that writes
+//! it. The outbox is never followed by a cursor: ids commit out of order.
 
 use crate::clock::Time;
 use crate::db::{Db, Tx, row};
@@ -47,6 +48,8 @@ pub struct Entry<'a> {
     pub kind: Kind,
     /// For a command or cancel: the task.
     pub task_id: Option<&'a str>,
+    /// For a command or cancel: the task's wave that the server belongs to.
+    pub wave: Option<i64>,
     /// The server it concerns.
     pub hostname: &'a str,
     /// The trace it belongs to.
@@ -61,6 +64,7 @@ row! {
         id: String,
         kind: String,
         task_id: Option<String>,
+        wave: Option<i64>,
         hostname: String,
         traceparent: Option<String>,
         expires_at: Option<i64>,
@@ -77,6 +81,8 @@ pub struct Leased {
     pub kind: Kind,
     /// For a command or cancel: the task.
     pub task_id: Option<String>,
+    /// For a command or cancel: the task's wave that the server belongs to.
+    pub wave: Option<i64>,
     /// The server it concerns.
     pub hostname: String,
     /// The trace it belongs to.
@@ -85,26 +91,66 @@ pub struct Leased {
     pub expires_at: Option<Time>,
     /// How often it was leased, this time included.
     pub attempts: i64,
+    /// The name of the lease.
+    pub lease: String,
+}
+
+/// How a row begins.
+#[derive(Clone, Copy)]
+struct Birth<'a> {
+    attempts: i64,
+    lease: Option<&'a str>,
+    due_at: Time,
 }
 
 /// Adds rows, due at once.
 pub async fn insert(tx: &mut Tx, entries: &[Entry<'_>], now: Time) -> Result<()> {
-    add(tx, entries, 0, now).await
+    add(tx, &with_ids(entries, now), Birth { attempts: 0, lease: None, due_at: now }).await
 }
 
 /// Adds rows for what was sent before, and so cannot be taken back any more.
 pub async fn insert_again(tx: &mut Tx, entries: &[Entry<'_>], now: Time) -> Result<()> {
-    add(tx, entries, 1, now).await
+    add(tx, &with_ids(entries, now), Birth { attempts: 1, lease: None, due_at: now }).await
 }
 
-async fn add(tx: &mut Tx, entries: &[Entry<'_>], attempts: i64, now: Time) -> Result<()> {
-    for chunk in entries.chunks(INSERT_ROWS) {
+/// Adds rows that are leased until `until` under the name `lease`, and returns them.
+pub async fn insert_leased(
+    tx: &mut Tx,
+    entries: &[Entry<'_>],
+    lease: &str,
+    now: Time,
+    until: Time,
+) -> Result<Vec<Leased>> {
+    let rows = with_ids(entries, now);
+    add(tx, &rows, Birth { attempts: 1, lease: Some(lease), due_at: until }).await?;
+    let leased = |(id, entry): (String, &Entry<'_>)| Leased {
+        id,
+        kind: entry.kind,
+        task_id: entry.task_id.map(str::to_owned),
+        wave: entry.wave,
+        hostname: entry.hostname.to_owned(),
+        traceparent: entry.traceparent.map(str::to_owned),
+        expires_at: entry.expires_at,
+        attempts: 1,
+        lease: lease.to_owned(),
+    };
+    Ok(rows.into_iter().map(leased).collect())
+}
+
+fn with_ids<'a, 'e>(entries: &'a [Entry<'e>], now: Time) -> Vec<(String, &'a Entry<'e>)> {
+    entries.iter().map(|entry| (id::sortable(now), entry)).collect()
+}
+
+async fn add(tx: &mut Tx, rows: &[(String, &Entry<'_>)], birth: Birth<'_>) -> Result<()> {
+    let Birth { attempts, lease, due_at } = birth;
+    for chunk in rows.chunks(INSERT_ROWS) {
         later!(&mut *tx, query => {
-            query.push("insert into outbox (id, kind, task_id, hostname, traceparent, expires_at, due_at, attempts) ");
-            query.push_values(chunk, |mut row, entry| {
-                row.push_bind(id::sortable(now)).push_bind(entry.kind.as_str()).push_bind(entry.task_id)
-                    .push_bind(entry.hostname).push_bind(entry.traceparent)
-                    .push_bind(entry.expires_at.map(|at| at.0)).push_bind(now.0).push_bind(attempts);
+            query.push("insert into outbox
+                (id, kind, task_id, wave, hostname, traceparent, expires_at, due_at, attempts, lease) ");
+            query.push_values(chunk, |mut row, (id, entry)| {
+                row.push_bind(id).push_bind(entry.kind.as_str()).push_bind(entry.task_id)
+                    .push_bind(entry.wave).push_bind(entry.hostname).push_bind(entry.traceparent)
+                    .push_bind(entry.expires_at.map(|at| at.0)).push_bind(due_at.0).push_bind(attempts).push_bind(lease);
             });
         })?;
     }
@@ -125,23 +171,33 @@ pub async fn lease(db: &Db, lease: &str, now: Time, until: Time, limit: usize) -
             query.push(" order by due_at, id limit ").push_bind(limit as i64).push(")");
         }
     }, query => {
-        query.push("select id, kind, task_id, hostname, traceparent, expires_at, attempts from outbox where lease = ");
+        query.push("select id, kind, task_id, wave, hostname, traceparent, expires_at, attempts from outbox where lease = ");
         query.push_bind(lease).push(" order by id");
     })?;
-    rows.into_iter().map(leased_row).collect()
+    rows.into_iter().map(|row| leased_row(row, lease)).collect()
 }
 
-fn leased_row(row: Row) -> Result<Leased> {
+fn leased_row(row: Row, lease: &str) -> Result<Leased> {
     let kind = Kind::parse(&row.kind).ok_or_else(|| super::inconsistent("outbox", "kind", &row.kind))?;
     Ok(Leased {
         id: row.id,
         kind,
         task_id: row.task_id,
+        wave: row.wave,
         hostname: row.hostname,
         traceparent: row.traceparent,
         expires_at: row.expires_at.map(Time),
         attempts: row.attempts,
+        lease: lease.to_owned(),
     })
+}
+
+/// Counts every row as leased before, and ends all leases: to be done when an embedded plane starts. A
+/// power cut may have taken back its soft writes, so that what was leased looks untouched, and an agent
+/// may have it all the same; and whoever had a lease is gone.
+pub async fn distrust(db: &Db) -> Result<()> {
+    let Db::Lite(lite) = db else { return Ok(()) }; // elsewhere a lease is as durable as the row
+    lite.write(|query| _ = query.push("update outbox set attempts = max(attempts, 1), lease = null, due_at = 0")).await
 }
 
 /// Removes rows that are done with, whoever holds them now.
@@ -160,10 +216,10 @@ pub async fn delete(tx: &mut Tx, ids: &[&str]) -> Result<()> {
 }
 
 /// Gives a row back, to be tried again at `due`; needs the lease to be still ours.
-pub async fn retry(tx: &mut Tx, id: &str, lease: &str, due: Time) -> Result<()> {
+pub async fn retry(tx: &mut Tx, row: &Leased, due: Time) -> Result<()> {
     later!(tx, query => {
         query.push("update outbox set lease = null, due_at = ").push_bind(due.0);
-        query.push(" where id = ").push_bind(id).push(" and lease = ").push_bind(lease);
+        query.push(" where id = ").push_bind(&row.id).push(" and lease = ").push_bind(&row.lease);
     })?;
     Ok(())
 }

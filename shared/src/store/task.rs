@@ -1,18 +1,14 @@
 //! Tasks, with their counts by state. A count is changed only by `shift`, together with the
 //! invocations that it counts and in the same transaction.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use sqlx::QueryBuilder;
-
 use crate::clock::Time;
 use crate::contract::task::{TargetType, Task};
 use crate::db::{Db, Tx, row};
 use crate::error::{Error, Result};
 use crate::rules::invocation::{Status, Times};
+use crate::rules::rollout::{Limit, Limits};
 use crate::rules::task::Counts;
-use crate::{later, on, read};
+use crate::{later, on, read, rows};
 
 /// A task to be written.
 #[derive(Clone, Debug)]
@@ -39,12 +35,10 @@ pub struct NewTask<'a> {
     pub trace_id: &'a str,
     /// The span that made it.
     pub traceparent: &'a str,
-    /// The signed command.
-    pub envelope: &'a str,
-    /// SHA-256 of its payload.
-    pub command_digest: &'a str,
-    /// The key that signed it.
-    pub keyid: &'a str,
+    /// How it is rolled out; all at once when absent.
+    pub limits: Option<Limits>,
+    /// The task whose servers it tries again.
+    pub retry_of: Option<&'a str>,
     /// The caller's key, and the digest of what it asked under that key.
     pub idempotency: Option<(&'a str, &'a str)>,
     /// How many servers it is for.
@@ -67,6 +61,7 @@ macro_rules! columns {
     () => {
         "task_id, target, command, `user`,
          concat_ws(',', target_type, timeout, created_at, expires_at, coalesce(cancel_requested_at, ''), trace_id,
+                   coalesce(max_concurrency, ''), coalesce(max_errors, ''), coalesce(retry_of, ''),
                    queued, sent, accepted, running, expired, lost, undeliverable, succeeded, failed, timed_out,
                    cancelled, rejected, interrupted, skipped)"
     };
@@ -77,7 +72,7 @@ impl Row {
         let rest =
             Rest::read(&self.rest).ok_or_else(|| super::inconsistent("tasks", "target_type … skipped", &self.rest))?;
         let expires_at = Time(rest.expires_at);
-        let times = Times { expires_at, timeout: secs(rest.timeout) };
+        let times = Times::new(rest.expires_at, rest.timeout);
         Ok(Task {
             target_type: rest.target_type,
             task_id: self.task_id,
@@ -94,6 +89,9 @@ impl Row {
             counts: rest.counts.by_name(),
             cancel_requested_at: rest.cancel_requested_at.map(Time),
             trace_id: rest.trace_id.to_owned(),
+            max_concurrency: rest.max_concurrency,
+            max_errors: rest.max_errors,
+            retry_of: rest.retry_of.map(str::to_owned),
         })
     }
 }
@@ -106,6 +104,9 @@ struct Rest<'a> {
     expires_at: i64,
     cancel_requested_at: Option<i64>,
     trace_id: &'a str,
+    max_concurrency: Option<Limit>,
+    max_errors: Option<Limit>,
+    retry_of: Option<&'a str>,
     counts: Counts,
 }
 
@@ -120,6 +121,9 @@ impl<'a> Rest<'a> {
             expires_at: next()?.parse().ok()?,
             cancel_requested_at: Some(next()?).filter(|text| !text.is_empty()).map(str::parse).transpose().ok()?,
             trace_id: next()?,
+            max_concurrency: limit(next()?)?,
+            max_errors: limit(next()?)?,
+            retry_of: Some(next()?).filter(|text| !text.is_empty()),
             counts: Counts::default(),
         };
         for count in &mut rest.counts.0 {
@@ -129,8 +133,9 @@ impl<'a> Rest<'a> {
     }
 }
 
-fn secs(timeout: i64) -> Duration {
-    Duration::from_secs(u64::try_from(timeout).unwrap_or(0))
+/// A limit, none for an empty text; `None` when it is neither.
+fn limit(text: &str) -> Option<Option<Limit>> {
+    if text.is_empty() { Some(None) } else { Limit::parse(text).map(Some) }
 }
 
 /// Adds a task whose invocations are all queued; a conflict when its idempotency key is in use.
@@ -139,13 +144,14 @@ pub async fn insert(tx: &mut Tx, task: &NewTask<'_>) -> Result<()> {
     let added = later!(&mut *tx, query => {
         query.push(
             "insert into tasks (task_id, target_type, target, command, timeout, `user`, created_at, expires_at, requested_by,
-                trace_id, traceparent, envelope, command_digest, keyid, idempotency_key, idempotency_digest, queued) ");
+                trace_id, traceparent, max_concurrency, max_errors, retry_of, idempotency_key, idempotency_digest, queued) ");
         query.push_values([task], |mut row, task| {
             row.push_bind(task.task_id).push_bind(task.target_type.as_str()).push_bind(task.target)
                 .push_bind(task.command).push_bind(task.timeout).push_bind(task.user).push_bind(task.created_at.0)
                 .push_bind(task.expires_at.0).push_bind(task.requested_by).push_bind(task.trace_id)
-                .push_bind(task.traceparent).push_bind(task.envelope).push_bind(task.command_digest)
-                .push_bind(task.keyid).push_bind(task.idempotency.map(|(key, _)| key))
+                .push_bind(task.traceparent).push_bind(task.limits.map(|limits| limits.max_concurrency.to_string()))
+                .push_bind(task.limits.map(|limits| limits.max_errors.to_string())).push_bind(task.retry_of)
+                .push_bind(task.idempotency.map(|(key, _)| key))
                 .push_bind(task.idempotency.map(|(_, digest)| digest)).push_bind(task.targets);
         });
     });
@@ -171,83 +177,90 @@ pub async fn page(db: &Db, before: &str, limit: usize) -> Result<Vec<Task>> {
     rows.into_iter().map(Row::task).collect()
 }
 
+/// Tasks from the oldest on, those after `after`.
+pub async fn oldest(db: &Db, after: &str, limit: usize) -> Result<Vec<Task>> {
+    let rows: Vec<Row> = read!(db, c => sqlx::query_as(
+        concat!("select ", columns!(), " from tasks where task_id > ? order by task_id limit ?"))
+        .bind(after).bind(limit as i64).fetch_all(c).await)?;
+    rows.into_iter().map(Row::task).collect()
+}
+
+/// How many tasks there are. Reads the smallest index as a whole.
+pub async fn count(db: &Db) -> Result<u64> {
+    let (count,): (i64,) = read!(db, c => sqlx::query_as("select count(*) from tasks").fetch_one(c).await)?;
+    Ok(count.unsigned_abs())
+}
+
+/// The oldest task but `behind` others. Reads as many keys.
+pub async fn id_behind(db: &Db, behind: u64) -> Result<Option<String>> {
+    let found: Option<(String,)> = read!(db, c => sqlx::query_as("select task_id from tasks order by task_id limit 1 offset ?")
+        .bind(behind as i64).fetch_optional(c).await)?;
+    Ok(found.map(|(task_id,)| task_id))
+}
+
+/// Removes tasks, and with each its idempotency key. Returns those that were there; they are locked
+/// first, so that of two callers only one has each.
+pub async fn delete(tx: &mut Tx, task_ids: &[String]) -> Result<Vec<String>> {
+    let for_update = tx.for_update();
+    let found: Vec<(String,)> = rows!(&mut *tx, query => {
+        super::these(query.push("select task_id from tasks where task_id in "), task_ids);
+        query.push(" order by task_id").push(for_update);
+    })?;
+    let found: Vec<_> = found.into_iter().map(|(task_id,)| task_id).collect();
+    if !found.is_empty() {
+        later!(tx, query => { super::these(query.push("delete from tasks where task_id in "), &found); })?;
+    }
+    Ok(found)
+}
+
 /// The task that was made under an idempotency key, and the digest of what was asked then.
 pub async fn by_idempotency_key(db: &Db, key: &str) -> Result<Option<(String, String)>> {
     Ok(read!(db, c => sqlx::query_as("select task_id, idempotency_digest from tasks where idempotency_key = ?")
         .bind(key).fetch_optional(c).await)?)
 }
 
-/// What never changes about a task, as far as the pipeline needs it.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    command_digest: String,
-    times: Times,
-}
-
-impl Facts {
-    pub(super) fn new(command_digest: String, timeout: i64, expires_at: i64) -> Self {
-        Self { command_digest, times: Times { expires_at: Time(expires_at), timeout: secs(timeout) } }
-    }
-
-    /// SHA-256 of the command's payload.
-    pub fn command_digest(&self) -> &str {
-        &self.command_digest
-    }
-
-    /// The times that deadlines follow from.
-    pub const fn times(&self) -> Times {
-        self.times
-    }
-}
-
-/// The command digest of a task, if there is such a task.
-pub async fn command_digest(tx: &mut Tx, task_id: &str) -> Result<Option<String>> {
-    let digest: Option<(String,)> = on!(tx, c => sqlx::query_as("select command_digest from tasks where task_id = ?")
-        .bind(task_id).fetch_optional(c).await)?;
-    Ok(digest.map(|(digest,)| digest))
-}
-
 row! {
-    /// A task's signed messages.
+    /// What a task asks for, as its waves are signed.
     #[derive(Clone, Debug)]
-    pub struct Signed {
+    pub struct Order {
         /// The task.
         pub task_id: String,
-        /// The signed command.
-        pub envelope: String,
-        /// SHA-256 of its payload.
-        pub command_digest: String,
-        /// The key that signed it.
-        pub keyid: String,
-        /// The signed cancel, if somebody asked for one.
-        pub cancel_envelope: Option<String>,
-        /// The span that made the task.
+        /// The command.
+        pub command: String,
+        /// How long it may run, in seconds.
+        pub timeout: i64,
+        /// The account it runs as.
+        pub user: Option<String>,
+        /// Nothing starts after this, in milliseconds since 1970.
+        pub expires_at: i64,
+        /// Who asked for it.
+        pub requested_by: String,
+        /// The span that made it.
         pub traceparent: String,
     }
 }
 
-/// The signed messages of those of the tasks that exist.
-pub async fn signed(db: &Db, task_ids: BTreeSet<&str>) -> Result<Vec<Signed>> {
-    if task_ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(read!(db, c => {
-        let mut query = QueryBuilder::new(
-            "select task_id, envelope, command_digest, keyid, cancel_envelope, traceparent from tasks where task_id in (");
-        let mut list = query.separated(", ");
-        for id in task_ids {
-            list.push_bind(id);
-        }
-        query.push(")");
-        query.build_query_as().fetch_all(c).await
-    })?)
+/// What a task asks for.
+pub async fn order(db: &Db, task_id: &str) -> Result<Option<Order>> {
+    Ok(read!(db, c => sqlx::query_as(
+        "select task_id, command, timeout, `user`, expires_at, requested_by, traceparent from tasks where task_id = ?")
+        .bind(task_id).fetch_optional(c).await)?)
 }
 
-/// Notes that somebody asked to cancel a task, once; the first signed cancel stays.
-pub async fn request_cancel(tx: &mut Tx, task_id: &str, envelope: &str, now: Time) -> Result<bool> {
+/// A task's counts, as the transaction sees them.
+pub async fn counts(tx: &mut Tx, task_id: &str) -> Result<Counts> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(concat!("select ", columns!(), " from tasks where task_id = ?"))
+        .bind(task_id).fetch_optional(c).await)?;
+    let row = row.ok_or_else(|| Error::internal("a roll-out without its task"))?;
+    let rest = Rest::read(&row.rest).ok_or_else(|| super::inconsistent("tasks", "target_type … skipped", &row.rest))?;
+    Ok(rest.counts)
+}
+
+/// Notes that somebody asked to cancel a task, once. Returns whether this was the first time.
+pub async fn request_cancel(tx: &mut Tx, task_id: &str, now: Time) -> Result<bool> {
     let changed = on!(tx, c => sqlx::query(
-        "update tasks set cancel_requested_at = ?, cancel_envelope = ? where task_id = ? and cancel_requested_at is null")
-        .bind(now.0).bind(envelope).bind(task_id).execute(c).await.map(|done| done.rows_affected()))?;
+        "update tasks set cancel_requested_at = ? where task_id = ? and cancel_requested_at is null")
+        .bind(now.0).bind(task_id).execute(c).await.map(|done| done.rows_affected()))?;
     Ok(changed > 0)
 }
 

@@ -83,7 +83,7 @@ async fn tasks(stack: &Stack, db: &Db) -> BTreeMap<String, String> {
         let sent = |task: &Value| task["counts"] == json!({ "sent": AGENTS });
         stack.until(&format!("/api/tasks/{id}"), sent).await;
     }
-    let signed = store::task::signed(db, ids.iter().map(String::as_str).collect()).await.unwrap();
+    let signed = store::wave::signed(db, ids.into_iter().map(|id| (id, 1)).collect()).await.unwrap();
     signed.into_iter().map(|task| (task.task_id, task.command_digest)).collect()
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use shared::clock::Time;
+use shared::clock::{Clock, Time};
 use shared::contract::server::NewServer;
 use shared::contract::task::TargetType;
 use shared::db::{Db, Lite};
+use shared::id;
 use shared::store;
 use shared::store::task::NewTask;
 use solo::Plane;
@@ -92,7 +93,7 @@ fn resident_kib(name: &str) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-async fn database(folder: &TempDir) -> Db {
+pub async fn database(folder: &TempDir) -> Db {
     let data = folder.path().join("data");
     std::fs::create_dir_all(&data).unwrap();
     let db = Db::Lite(Lite::open(&data.join("muster.db")).await.unwrap());
@@ -102,24 +103,23 @@ async fn database(folder: &TempDir) -> Db {
 
 async fn fill(folder: &TempDir, count: usize) {
     let db = database(folder).await;
-    let envelope = "x".repeat(1_500);
+    let now = Clock::System.now(); // nothing of it is too old to be kept
     let mut tx = db.begin().await.unwrap();
-    for n in 0..count {
+    for _ in 0..count {
         let task = NewTask {
-            task_id: &format!("{n:032x}"),
+            task_id: &id::sortable(now),
             target_type: TargetType::All,
             target: None,
             command: "systemctl restart nginx",
             timeout: 30,
             user: Some("root"),
-            created_at: Time(1_700_000_000_000 + n as i64),
+            created_at: now,
             expires_at: Time(1_700_003_600_000),
             requested_by: "local",
             trace_id: "0af7651916cd43dd8448eb211c80319c",
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            envelope: &envelope,
-            command_digest: "d",
-            keyid: "k",
+            limits: None,
+            retry_of: None,
             idempotency: None,
             targets: 0,
         };
@@ -130,7 +130,7 @@ async fn fill(folder: &TempDir, count: usize) {
 }
 
 /// Asks over HTTP/1.1 and reads to the last byte, with a client that costs next to nothing.
-async fn get(connection: &mut TcpStream, path: &str) -> usize {
+pub async fn get(connection: &mut TcpStream, path: &str) -> usize {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut buffer = vec![0; 256 * 1024];

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
 
 mod lists;
+mod million;
 mod process;
 mod roundtrip;
 mod sample;
@@ -15,12 +16,13 @@ use std::pin::Pin;
 
 type Figure = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
-const FIGURES: [(&str, Figure); 6] = [
+const FIGURES: [(&str, Figure); 7] = [
     ("signing", || Box::pin(async { signing::measure() })),
     ("roundtrip", || Box::pin(roundtrip::measure())),
     ("servers", || Box::pin(lists::servers())),
     ("tasks", || Box::pin(lists::tasks())),
     ("stream", || Box::pin(lists::stream())),
+    ("million", || Box::pin(million::measure())),
     ("process", || Box::pin(async { process::measure() })),
 ];
 

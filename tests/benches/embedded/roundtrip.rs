@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use shared::config;
+use shared::config::{self, Keep};
 use shared::contract::signed::Kind;
 use shared::db::{Db, Lite};
 use shared::sign::{Envelope, SigningKey};
@@ -36,6 +36,7 @@ pub fn settings(folder: &TempDir, agents: &[&str]) -> Settings {
         },
         agents: agents.iter().map(|name| (*name).to_owned()).collect(),
         policy: None,
+        keep: Keep::default(),
     }
 }
 
@@ -53,7 +54,7 @@ pub async fn measure() {
     println!("  ratio to the sum of the floors: {:.2}", stored.median().as_secs_f64() / floor.as_secs_f64());
 }
 
-fn rounds(address: SocketAddr, file: &Path) -> (Sample, Sample) {
+pub fn rounds(address: SocketAddr, file: &Path) -> (Sample, Sample) {
     let reader = Reader::open(file);
     let mut plane = TcpStream::connect(address).unwrap();
     plane.set_nodelay(true).unwrap();
@@ -135,13 +136,13 @@ async fn floors(folder: &TempDir) -> Duration {
 
 async fn commits(folder: &TempDir) -> Sample {
     let lite = Lite::open(&folder.path().join("floor.db")).await.unwrap();
-    let mut tx = lite.begin().await.unwrap();
+    let mut tx = lite.begin();
     sqlx::query("create table t (body text)").execute(tx.connection().await.unwrap()).await.unwrap();
     tx.commit().await.unwrap();
     let mut sample = Sample::default();
     for _ in 0..300 {
         let start = Instant::now();
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         sqlx::query("insert into t (body) values (?)")
             .bind("x".repeat(1_000))
             .execute(tx.connection().await.unwrap())

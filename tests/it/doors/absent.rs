@@ -13,9 +13,15 @@ async fn what_is_not_there_is_not_found() {
     let before = Stored::of(&world).await;
     let tasks = ["0", "abc123", "%00", "%2e%2e%2fservers", "ünï", &"0".repeat(32), &"A".repeat(32), &"a".repeat(9_000)];
     for task in tasks {
-        for (method, rest) in
-            [("GET", ""), ("GET", "/results"), ("GET", "/invocations"), ("GET", "/evidence"), ("POST", "/cancel")]
-        {
+        for (method, rest) in [
+            ("GET", ""),
+            ("GET", "/results"),
+            ("GET", "/invocations"),
+            ("GET", "/evidence"),
+            ("GET", "/conflicts"),
+            ("POST", "/cancel"),
+            ("POST", "/retry"),
+        ] {
             let answer = world.ask(method.parse().unwrap(), &format!("/api/tasks/{task}{rest}"), None).await;
             assert!(answer.problem(StatusCode::NOT_FOUND).contains("task"));
         }
@@ -31,6 +37,12 @@ async fn what_is_not_there_is_not_found() {
     }
     let patch = world.ask(Method::PATCH, "/api/servers/web-9", Some(&json!({ "group": "x" }))).await;
     patch.problem(StatusCode::NOT_FOUND);
+    for letter in ["0", "%00", "ünï", &"0".repeat(32), &"A".repeat(32), &"a".repeat(9_000)] {
+        for (method, rest) in [("GET", ""), ("DELETE", ""), ("POST", "/replay")] {
+            let answer = world.ask(method.parse().unwrap(), &format!("/api/dead/{letter}{rest}"), None).await;
+            assert!(answer.problem(StatusCode::NOT_FOUND).contains("letter"));
+        }
+    }
     assert_eq!(Stored::of(&world).await, before);
     world.stop().await;
 }

@@ -17,8 +17,8 @@ async fn times_that_no_calendar_has_can_be_read() {
     let world = enrolled(&key).await;
     let task = world.send(json!({ "target_type": "node", "target": "eve", "command": "true" })).await;
     let evidence = world.get(&format!("/api/tasks/{}/evidence", id(&task))).await;
-    let command: Command = stored_payload(&evidence["command"].to_string()).unwrap();
-    let world = deliver(world, claim(&command, &key, i64::MAX, i64::MIN)).await;
+    let command: Command = stored_payload(&evidence["commands"][0]["command"].to_string()).unwrap();
+    let world = deliver(world, vec![claim(&command, &key, i64::MAX, i64::MIN)]).await;
     let results = world.results(&task).await;
     assert_eq!(results[0]["timestamp"], "9999-12-31T23:59:59.999Z");
     assert_eq!(results[0]["started_at"], "0000-01-01T00:00:00.000Z");
@@ -57,14 +57,14 @@ fn claim(command: &Command, key: &SigningKey, finished_at: i64, started_at: i64)
     Envelope::sign(Kind::Result, serde_json::to_vec(&report).unwrap(), key).unwrap().to_json().into_bytes()
 }
 
-/// Puts a report into the queue of results, as an agent would, while the plane is down.
-async fn deliver(world: World, body: Vec<u8>) -> World {
+/// Puts reports into the queue of results, as an agent would, while the plane is down.
+pub async fn deliver(world: World, bodies: Vec<Vec<u8>>) -> World {
     let folder = world.stop().await;
     let lite = Lite::open(&folder.settings.plane.data_dir.join("muster.db")).await.unwrap();
     let bus = Bus::Local(LocalBus::open(lite.clone(), Clock::System).await.unwrap());
-    let message =
-        Message { address: Address::Report(Kind::Result, "eve".to_owned()), body, traceparent: None, ttl: None };
-    for receipt in bus.publish(vec![message]).await {
+    let address = Address::Report(Kind::Result, "eve".to_owned());
+    let message = |body| Message { address: address.clone(), body, traceparent: None, ttl: None };
+    for receipt in bus.publish(bodies.into_iter().map(message).collect()).await {
         receipt.unwrap();
     }
     lite.close().await;

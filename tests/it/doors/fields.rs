@@ -47,6 +47,13 @@ fn no_seconds() -> Vec<Value> {
     big.into_iter().chain(others).collect()
 }
 
+/// What is neither a count nor a percentage.
+fn no_limits() -> Vec<Value> {
+    let texts = ["", "%", "101%", "-1", "1.5", "1000001", "5 %", "five", "a\0b"].map(|text| json!(text));
+    let others = [json!(-1), json!(1.5), json!(1_000_001), json!(u64::MAX), json!(true), json!([5]), json!({})];
+    texts.into_iter().chain(others).collect()
+}
+
 fn with_null(mut values: Vec<Value>) -> Vec<Value> {
     values.push(Value::Null);
     values
@@ -78,6 +85,11 @@ async fn commands() {
             ("command", &["65536"], vec![json!(long), json!("ä".repeat(32_769))]),
             ("timeout", seconds, no_seconds()),
             ("expires_in", seconds, no_seconds()),
+            ("max_concurrency", &[], no_limits()),
+            ("max_concurrency", &["at least one"], vec![json!(0), json!("0"), json!("0%")]),
+            ("max_errors", &["count", "percentage"], no_limits()),
+            ("rollout_expires_in", &["from 1 to 2592000"], vec![json!(0), json!(2_592_001), json!("60"), json!(1.5)]),
+            ("rollout_expires_in", &["`max_concurrency`", "`max_errors`"], vec![json!(60)]),
             ("user", &[], texts(&["", "a b", "a:b", "../x", "a\nb", &name])),
             ("timout", &["`timeout`", "`expires_in`"], vec![json!(5), json!(null)]),
             ("task_id", &["allowed"], vec![json!("0")]),

@@ -112,7 +112,7 @@ async fn a_caller_cannot_name_itself() {
     let evidence = format!("/api/tasks/{}/evidence", crate::harness::id(&task));
     let evidence = Answer::to(world.request(Method::GET, &evidence).bearer_auth(TOKEN)).await.json(StatusCode::OK);
     let command: shared::contract::signed::Command =
-        shared::sign::stored_payload(&evidence["command"].to_string()).unwrap();
+        shared::sign::stored_payload(&evidence["commands"][0]["command"].to_string()).unwrap();
     assert_eq!(command.requested_by, "token");
     world.stop().await;
 }

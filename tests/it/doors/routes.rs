@@ -17,9 +17,14 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/api/tasks", &["GET"]),
     ("/api/tasks/{task_id}", &["GET"]),
     ("/api/tasks/{task_id}/cancel", &["POST"]),
+    ("/api/tasks/{task_id}/retry", &["POST"]),
     ("/api/tasks/{task_id}/results", &["GET"]),
     ("/api/tasks/{task_id}/invocations", &["GET"]),
     ("/api/tasks/{task_id}/evidence", &["GET"]),
+    ("/api/tasks/{task_id}/conflicts", &["GET"]),
+    ("/api/dead", &["GET"]),
+    ("/api/dead/{letter_id}", &["DELETE", "GET"]),
+    ("/api/dead/{letter_id}/replay", &["POST"]),
 ];
 
 /// Every door: a method and a route.
@@ -29,7 +34,7 @@ pub fn doors() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// A path of this route that leads nowhere in particular.
 pub fn path(route: &str) -> String {
-    route.replace("{hostname}", "web-1").replace("{task_id}", &"0".repeat(32))
+    route.replace("{hostname}", "web-1").replace("{task_id}", &"0".repeat(32)).replace("{letter_id}", &"0".repeat(32))
 }
 
 #[test]

@@ -14,6 +14,13 @@ use crate::doors::routes::doors;
 /// The servers that there are, unless they were just deleted.
 pub const HOSTS: [&str; 4] = ["ghost-1", "ghost-2", "ghost-3", "ghost-4"];
 
+/// What there is besides servers.
+#[derive(Clone)]
+pub struct Ids {
+    pub tasks: Vec<String>,
+    pub letters: Vec<String>,
+}
+
 pub struct Shot {
     pub method: Method,
     pub uri: Uri,
@@ -24,11 +31,13 @@ pub struct Shot {
 }
 
 impl Shot {
-    pub fn new(random: &mut Random, tasks: &[String]) -> Self {
+    pub fn new(random: &mut Random, ids: &Ids) -> Self {
         let all: Vec<_> = doors().collect();
         let (method, route) = *random.pick(&all);
         let host = random.below(HOSTS.len());
-        let path = route.replace("{hostname}", HOSTS[host]).replace("{task_id}", random.pick::<String>(tasks));
+        let path = route.replace("{hostname}", HOSTS[host]);
+        let path = path.replace("{task_id}", random.pick::<String>(&ids.tasks));
+        let path = path.replace("{letter_id}", random.pick::<String>(&ids.letters));
         let body = body::body(random, method, route, host);
         let bent = random.one_in(6);
         let uri = if bent { head::bent(random, &path) } else { head::with_query(random, &path) };

@@ -59,7 +59,7 @@ impl Plane {
 
     /// The digest of a task's command, which its results must answer.
     async fn digest(&self, task: &str) -> String {
-        let query = "select command_digest from tasks where task_id = ?";
+        let query = "select command_digest from waves where task_id = ?";
         let (digest,): (String,) =
             shared::read!(&self.db, c => sqlx::query_as(query).bind(task).fetch_one(c).await).unwrap();
         digest

@@ -98,8 +98,8 @@ fn hosts(list: &Value) -> Vec<&str> {
 async fn evidence(world: &World, task: &Value) {
     let evidence = world.get(&format!("/api/tasks/{}/evidence", id(task))).await;
     assert_eq!(evidence["task_id"], task["task_id"]);
-    assert_eq!(json!([evidence["signing_key"]]), world.get("/api/signing-keys").await);
-    let command: Command = stored_payload(&evidence["command"].to_string()).unwrap();
+    assert_eq!(json!([evidence["commands"][0]["signing_key"]]), world.get("/api/signing-keys").await);
+    let command: Command = stored_payload(&evidence["commands"][0]["command"].to_string()).unwrap();
     assert_eq!((command.task_id.as_str(), command.command.as_str()), (id(task), BACKWARDS));
     assert_eq!((command.targets.count, command.requested_by.as_str()), (3, "local"));
     assert_eq!(hosts(&evidence["results"]), ["c", "b", "a"]);

@@ -25,21 +25,27 @@ impl Cgroups {
         Some(Arc::new(Self { own, left: Mutex::default() }))
     }
 
-    /// Makes the job's cgroup and opens the file through which the child joins it. A name that is too
-    /// long or already taken means a job without a cgroup.
-    pub fn make(self: &Arc<Self>, task_id: &str, hostname: &str) -> Option<(Cgroup, File)> {
+    /// Makes the job's cgroup and opens the ways into it. A name that is too long or already taken
+    /// means a job without a cgroup.
+    pub fn make(self: &Arc<Self>, task_id: &str, hostname: &str) -> Option<(Cgroup, Door)> {
         self.left().retain(|path| !remove(path));
         let path = path(&self.own, task_id, hostname)?;
         fs::create_dir(&path).ok()?;
-        let procs = path.join("cgroup.procs");
         let cgroup = Cgroup { path, all: Arc::clone(self) };
-        let procs = OpenOptions::new().write(true).open(procs).ok()?;
-        Some((cgroup, procs))
+        let folder = File::open(&cgroup.path).ok()?;
+        let procs = OpenOptions::new().write(true).open(cgroup.path.join("cgroup.procs")).ok()?;
+        Some((cgroup, Door { folder, procs }))
     }
 
     fn left(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ways into a cgroup: to be started in its folder, or to join it through its `cgroup.procs`.
+pub(super) struct Door {
+    pub folder: File,
+    pub procs: File,
 }
 
 /// A job's cgroup. Removed when dropped, or at a later job's start once its last process has ended.
@@ -87,7 +93,12 @@ pub(super) fn path(own: &Path, task_id: &str, hostname: &str) -> Option<PathBuf>
 
 /// The directory of the cgroup that this process is in.
 pub(super) fn own() -> Option<PathBuf> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    of("self")
+}
+
+/// The directory of the cgroup that the process `pid` is in, where cgroup v2 is mounted.
+pub fn of(pid: &str) -> Option<PathBuf> {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     mounts.lines().find_map(|mount| below(mount, Path::new(own)))

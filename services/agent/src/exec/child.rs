@@ -1,4 +1,4 @@
-//! Starting the child, and what it does until exec. All `unsafe` of the agent is here.
+//! Starting the child, and what it does until exec. All `unsafe` of the agent is here and in `clone`.
 //!
 //! The child of a threaded program is one thread among locks that others may hold. Until exec it may
 //! only make async-signal-safe calls: plain system calls, without a look at memory management, locale
@@ -12,11 +12,13 @@
 
 #![expect(unsafe_code, reason = "what runs between fork and exec has no safe form")]
 
+mod clone;
+
 use std::convert::Infallible;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{Gid, Uid};
@@ -35,21 +37,19 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::Account;
+use super::cgroup::Door;
 
 /// The mask that ssh, cron and a login shell give. An inherited one would make the files that a
 /// command writes depend on how the agent was started; 027 would make a new file in `/etc` unreadable
 /// for the services that it is meant for.
 const UMASK: Mode = Mode::from_bits_truncate(0o022);
 
-/// What the child does before exec needs a few hundred bytes.
-const STACK_BYTES: usize = 64 * 1024;
-
 /// The first file descriptor that is not stdin, stdout or stderr.
 const FIRST_OWN_FD: libc::c_uint = 3;
 
 /// What the child needs, made ready before the fork.
 pub(super) struct Setup {
-    procs: Option<File>,
+    door: Option<Door>,
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
@@ -59,21 +59,24 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// `procs` is the `cgroup.procs` of the job's cgroup, open for writing.
+    /// `door` leads into the job's cgroup.
     ///
     /// # Errors
     /// When the agent's own groups cannot be read, or the home directory holds a NUL.
-    pub fn new(account: &Account, procs: Option<File>) -> io::Result<Self> {
+    pub fn new(account: &Account, door: Option<Door>) -> io::Result<Self> {
         let uid = Uid::from_raw(account.uid);
         let gid = Gid::from_raw(account.gid);
         let groups: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
         let switch = uid != geteuid() || gid != getegid() || groups != getgroups()?;
-        Ok(Self { procs, uid, gid, groups, switch, home: CString::new(account.home.as_os_str().as_bytes())? })
+        Ok(Self { door, uid, gid, groups, switch, home: CString::new(account.home.as_os_str().as_bytes())? })
+    }
+
+    /// Joins the job's cgroup. Best effort, as is the cgroup itself: a kill does not rely on it.
+    fn join(&self) {
+        let _ = self.door.as_ref().map(|door| write(&door.procs, b"0"));
     }
 
     fn run(&self) -> io::Result<()> {
-        // Best effort, as is the cgroup itself: a kill does not rely on it.
-        let _ = self.procs.as_ref().map(|procs| write(procs, b"0"));
         setsid()?;
         reset_signals();
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
@@ -142,8 +145,8 @@ pub(super) type Started = (Pid, Option<OwnedFd>);
 pub(super) fn start(setup: &Setup, program: &Program, patience: Duration) -> io::Result<Started> {
     let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
     let (argv, envp) = (pointers(&program.argv), pointers(&program.envp));
-    let plan = Plan { setup, program, argv: &argv, envp: &envp, tell: tell.as_raw_fd() };
-    let started = clone(&plan)?;
+    let plan = Plan { setup, program, argv: &argv, envp: &envp, tell: tell.as_raw_fd(), joins: false };
+    let started = clone::clone(&plan)?;
     drop(tell);
     // The others have become the program, or failed, by now: this thread stood still for so long.
     if setup.switch && !says_something(&told, patience)? {
@@ -185,6 +188,7 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
 
 /// All that the child reads. Only the starting thread and the child, which borrows its memory while
 /// it stands still, ever have it.
+#[derive(Clone, Copy)]
 struct Plan<'a> {
     setup: &'a Setup,
     program: &'a Program,
@@ -192,36 +196,8 @@ struct Plan<'a> {
     envp: &'a [*const c_char],
     /// Where the child writes why it failed.
     tell: RawFd,
-}
-
-fn clone(plan: &Plan<'_>) -> io::Result<Started> {
-    let shared = if plan.setup.switch { 0 } else { libc::CLONE_VM | libc::CLONE_VFORK };
-    let flags = shared | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()]; // aligned as a stack must be
-    let mut pidfd: c_int = -1;
-    // A handler that ran in the child would write into the agent's memory.
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    // SAFETY: the child runs `enter` on `stack`, which grows downwards from its end and outlives the
-    // child's use of it: with CLONE_VFORK this call returns only when the child has left the memory,
-    // and without CLONE_VM the child has a copy. `plan` likewise. `enter` never returns and makes
-    // only system calls. `pidfd` is where CLONE_PIDFD writes.
-    let pid = unsafe {
-        libc::clone(
-            enter,
-            stack.as_mut_ptr_range().end.cast(),
-            flags,
-            ptr::from_ref(plan).cast_mut().cast(),
-            &raw mut pidfd,
-        )
-    };
-    let failed = Errno::last();
-    before.thread_set_mask()?;
-    if pid < 0 {
-        return Err(failed.into());
-    }
-    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
-    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
-    Ok((Pid::from_raw(pid), pidfd))
+    /// Whether the child has to join its cgroup itself.
+    joins: bool,
 }
 
 /// Becomes readable when the process ends that the descriptor is for.
@@ -230,23 +206,14 @@ pub(super) fn end_of(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?)
 }
 
-extern "C" fn enter(plan: *mut c_void) -> c_int {
-    // SAFETY: `clone` passes a plan that lives until the child has left its memory.
-    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
-    let Err(error) = plan.run();
-    let code = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
-    // SAFETY: plain system calls; `code` is read only, and `_exit` runs nothing of the agent's.
-    unsafe {
-        libc::write(plan.tell, code.as_ptr().cast(), code.len());
-        libc::_exit(127)
-    }
-}
-
 impl Plan<'_> {
     fn run(&self) -> io::Result<Infallible> {
         for (place, stream) in (0..).zip(&self.program.stdio) {
             // SAFETY: changes only the child's own descriptors.
             Errno::result(unsafe { libc::dup2(stream.as_raw_fd(), place) })?;
+        }
+        if self.joins {
+            self.setup.join();
         }
         self.setup.run()?;
         SigSet::empty().thread_set_mask()?;
@@ -296,10 +263,11 @@ mod tests {
         let (_reader, full) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
         while write(&full, &[0; 4096]).is_ok() {}
         nix::fcntl::fcntl(&full, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-        // Its first step is to join the cgroup: here a write that never ends.
-        let setup = Setup { switch: true, ..Setup::new(&account, Some(full.into())).unwrap() };
-        let nothing = || File::options().read(true).write(true).open("/dev/null").unwrap().into();
-        let program = Program::new(vec![c"/bin/true".to_owned()], vec![], [nothing(), nothing(), nothing()]);
+        // It is not born in a cgroup that is none, and joining it is a write that never ends.
+        let nothing = || File::options().read(true).write(true).open("/dev/null").unwrap();
+        let door = Door { folder: nothing(), procs: full.into() };
+        let setup = Setup { switch: true, ..Setup::new(&account, Some(door)).unwrap() };
+        let program = Program::new(vec![c"/bin/true".to_owned()], vec![], [(); 3].map(|()| nothing().into()));
         let error = start(&setup, &program, Duration::from_millis(100)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, AccountError};
+pub use cgroup::of as cgroup_of;
 pub use leftovers::{Leftovers, kill_leftovers};
 pub use output::Captured;
 pub use process::{Limits, Process, StartError};

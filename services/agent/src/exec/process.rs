@@ -119,8 +119,8 @@ impl Process {
 
     pub(super) fn start(&self, job: &Job) -> Result<Shell, StartError> {
         let cgroups = self.cgroups.as_ref();
-        let (cgroup, procs) = cgroups.and_then(|cgroups| cgroups.make(&job.task_id, &job.hostname)).unzip();
-        let setup = Setup::new(&job.account, procs).map_err(StartError::Spawn)?;
+        let (cgroup, door) = cgroups.and_then(|cgroups| cgroups.make(&job.task_id, &job.hostname)).unzip();
+        let setup = Setup::new(&job.account, door).map_err(StartError::Spawn)?;
         let child = spawn(&setup, job, self.limits.start).map_err(|error| StartError::new(error, job))?;
         // Not yet waited for, the shell has its entry in /proc even if it ended at once.
         let shell = child.id().and_then(|pid| proc::entry(pid.as_raw()));

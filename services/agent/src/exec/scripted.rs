@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::oneshot;
+
 use super::{End, Job, Outcome, StartError};
 
 /// What happens to a scripted job.
@@ -12,6 +14,8 @@ pub enum Script {
     Ends(Outcome),
     /// It runs until it is cancelled; its timeout does not end it.
     Hangs,
+    /// It runs until somebody says how it ended, or until it is cancelled.
+    Waits(oneshot::Receiver<Outcome>),
     /// It cannot be started.
     Fails(StartError),
 }
@@ -37,22 +41,39 @@ impl Scripted {
     pub(super) fn start(&self, job: &Job) -> Result<Playing, StartError> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone());
         match (self.script)(job) {
-            Script::Ends(outcome) => Ok(Playing(Some(outcome))),
-            Script::Hangs => Ok(Playing(None)),
+            Script::Ends(outcome) => Ok(Playing::Ended(outcome)),
+            Script::Hangs => Ok(Playing::Hangs),
+            Script::Waits(outcome) => Ok(Playing::Waits(outcome)),
             Script::Fails(error) => Err(error),
         }
     }
 }
 
-/// A scripted job's outcome, or none while it hangs.
-pub(super) struct Playing(Option<Outcome>);
+/// A scripted job that has started.
+pub(super) enum Playing {
+    Ended(Outcome),
+    Hangs,
+    Waits(oneshot::Receiver<Outcome>),
+}
 
 impl Playing {
     pub async fn finish(self, cancel: impl Future<Output = ()>) -> Outcome {
-        if let Some(outcome) = self.0 {
-            return outcome;
+        let outcome = async {
+            match self {
+                Self::Ended(outcome) => return outcome,
+                Self::Waits(outcome) => {
+                    if let Ok(outcome) = outcome.await {
+                        return outcome;
+                    }
+                }
+                Self::Hangs => (),
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            outcome = outcome => outcome,
+            () = cancel => Outcome::new(End::Cancelled, ""),
         }
-        cancel.await;
-        Outcome::new(End::Cancelled, "")
     }
 }

@@ -4,6 +4,7 @@ use shared::bus::Delivery;
 use shared::clock::Time;
 use shared::db::Lite;
 use shared::error::{Error, Result};
+use shared::rules::limits::CLOCK_SKEW_MAX;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::JobId;
@@ -16,7 +17,7 @@ pub enum Phase {
     Accepted,
     /// Started, or about to be; never to be started again.
     Starting,
-    /// It has a report.
+    /// It has a result.
     Finished,
 }
 
@@ -43,7 +44,9 @@ pub struct Entry {
     phase: Phase,
     message: Option<Vec<u8>>,
     traceparent: Option<String>,
-    report: Option<String>,
+    result: Option<String>,
+    issued_at: Time,
+    not_before: Time,
     at: Time,
 }
 
@@ -51,17 +54,26 @@ impl Entry {
     /// A job that arrived just now.
     pub fn arrived(id: JobId<'_>, phase: Phase, delivery: &Delivery, at: Time) -> Self {
         let message = Some(delivery.body.clone());
-        Self { phase, message, report: None, ..Self::of(id, delivery.traceparent.as_deref(), at) }
+        Self { phase, message, result: None, ..Self::of(id, delivery.traceparent.as_deref(), at) }
     }
 
-    /// A job that is over, with its signed report. Its command is not needed any more.
-    pub fn finished(id: JobId<'_>, report: String, traceparent: Option<&str>, at: Time) -> Self {
-        Self { report: Some(report), ..Self::of(id, traceparent, at) }
+    /// Says of a job that is new when its command was signed. The plane's clock may be ahead, and so may
+    /// the host's; what both have passed has come.
+    #[must_use]
+    pub fn issued(self, issued_at: Time) -> Self {
+        Self { issued_at, not_before: issued_at.min(self.at.plus(CLOCK_SKEW_MAX)), ..self }
+    }
+
+    /// A job that is over, with its result. Its command is not needed any more.
+    pub fn finished(id: JobId<'_>, result: String, traceparent: Option<&str>, at: Time) -> Self {
+        Self { result: Some(result), ..Self::of(id, traceparent, at) }
     }
 
     fn of((task_id, digest): JobId<'_>, traceparent: Option<&str>, at: Time) -> Self {
         let (task_id, digest, traceparent) = (task_id.to_owned(), digest.to_owned(), traceparent.map(str::to_owned));
-        Self { task_id, digest, phase: Phase::Finished, message: None, traceparent, report: None, at }
+        let (issued_at, not_before) = (Time(0), Time(0));
+        let (phase, message, result) = (Phase::Finished, None, None);
+        Self { task_id, digest, phase, message, traceparent, result, issued_at, not_before, at }
     }
 
     /// Whether it is about this task.
@@ -69,27 +81,34 @@ impl Entry {
         self.task_id == task_id
     }
 
-    /// The task and the bytes of its report, if it has one.
+    /// It is at least so late.
+    pub const fn not_before(&self) -> Time {
+        self.not_before
+    }
+
+    /// The task and the bytes of its result, if it has one.
     pub fn spooled(&self) -> Option<(String, usize)> {
-        self.report.as_ref().map(|report| (self.task_id.clone(), report.len()))
+        self.result.as_ref().map(|result| (self.task_id.clone(), result.len()))
     }
 }
 
-/// One statement that writes the entries, over what was there.
+/// One statement that writes the entries, over what was there. When a command was signed stays.
 pub fn upsert(query: &mut QueryBuilder<Sqlite>, entries: &[Entry]) {
-    query.push("insert into jobs (task_id, digest, phase, message, traceparent, report, at) ");
+    query.push("insert into jobs (task_id, digest, phase, message, traceparent, result, issued_at, not_before, at) ");
     query.push_values(entries, |mut row, entry| {
         row.push_bind(entry.task_id.clone())
             .push_bind(entry.digest.clone())
             .push_bind(entry.phase.as_str())
             .push_bind(entry.message.clone())
             .push_bind(entry.traceparent.clone())
-            .push_bind(entry.report.clone())
+            .push_bind(entry.result.clone())
+            .push_bind(entry.issued_at.0)
+            .push_bind(entry.not_before.0)
             .push_bind(entry.at.0);
     });
     query.push(
         " on conflict (task_id) do update set phase = excluded.phase, message = excluded.message, mark = null,
-          report = excluded.report, at = excluded.at",
+          result = excluded.result, at = excluded.at",
     );
 }
 

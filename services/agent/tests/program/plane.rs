@@ -9,7 +9,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use shared::contract::key::PlaneKey;
-use shared::sign::SigningKey;
+use shared::sign::{PublicKey, SigningKey};
 use tokio::net::TcpListener;
 
 /// What callers must send.
@@ -37,7 +37,8 @@ impl Plane {
         plane.change_keys();
         let routes = Router::new()
             .route("/api/signing-keys", get(keys))
-            .route("/api/client-keys/{hostname}", put(upload))
+            .route("/api/client-keys/{hostname}", put(upload).get(uploaded))
+            .route("/api/health", get(async || "ok"))
             .route("/api/servers", post(register))
             .with_state(plane.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -95,6 +96,21 @@ async fn upload(
     let pem = body["public_key_pem"].as_str().unwrap().to_owned();
     plane.0.lock().unwrap().uploads.push((hostname, pem));
     Ok(Json(json!({})))
+}
+
+async fn uploaded(
+    State(plane): State<Plane>,
+    Path(hostname): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Answer> {
+    admit(&headers)?;
+    let uploads = plane.uploads();
+    let found = uploads.iter().rev().find(|(name, _)| *name == hostname);
+    let (_, pem) = found.ok_or_else(|| (StatusCode::NOT_FOUND, Json(json!({ "detail": "no key" }))))?;
+    let keyid = PublicKey::from_pem(pem).unwrap().keyid().to_owned();
+    let time = "2026-01-01T00:00:00.000Z";
+    Ok(Json(json!({ "hostname": hostname, "public_key_pem": pem, "created_at": time, "updated_at": time,
+        "keyid": keyid, "algorithm": "PS256" })))
 }
 
 async fn register(State(plane): State<Plane>, headers: HeaderMap, Json(body): Json<Value>) -> Result<Answer, Answer> {

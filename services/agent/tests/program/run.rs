@@ -51,7 +51,7 @@ async fn wrong_settings_stop_it_with_their_name() {
 }
 
 /// What the agent tells its service manager next.
-async fn told(manager: &UnixDatagram) -> String {
+pub async fn told(manager: &UnixDatagram) -> String {
     let mut buffer = [0; 64];
     let length = timeout(PATIENCE, manager.recv(&mut buffer)).await.unwrap().unwrap();
     String::from_utf8_lossy(&buffer[..length]).into_owned()

@@ -105,7 +105,7 @@ mod tests {
         let envelope = Envelope::sign(Kind::Command, serde_json::to_vec(&command).unwrap(), plane).unwrap();
         let envelope = RawValue::from_string(envelope.to_json()).unwrap();
         let body = serde_json::to_vec(&Addressed { envelope, proof: tree.proof(0) }).unwrap();
-        Delivery { tag: 1, body, traceparent: None, redelivered: false, reason: None }
+        Delivery { tag: 1, body, traceparent: None, redelivered: false, reason: None, given_up_in: None }
     }
 
     #[test]

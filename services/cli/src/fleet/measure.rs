@@ -13,7 +13,7 @@ use super::Args;
 use super::figures::{Figures, TaskFigures};
 use super::line::Lines;
 use super::spent;
-use crate::run::post::post;
+use crate::run::post::{COMMANDS, post};
 use crate::run::progress::Progress;
 use crate::tally::open;
 
@@ -47,7 +47,7 @@ pub async fn measure(args: &Args, client: &Client, lines: &mut Lines) -> Result<
 async fn one(args: &Args, client: &Client) -> Result<TaskFigures> {
     let (command, key, progress) = (command(args), id::random(), Progress::new());
     let began = Instant::now();
-    let posted = post(client, &command, &key).await?;
+    let posted = post(client, COMMANDS, &command, &key).await?;
     let mut figures = TaskFigures::answered(&posted, began.elapsed());
     let path = format!("/api/tasks/{}", posted.task_id);
     loop {
@@ -69,5 +69,8 @@ fn command(args: &Args) -> NewCommand {
         timeout: None,
         user: None,
         expires_in: Some(EXPIRES_IN_SECS),
+        max_concurrency: None,
+        max_errors: None,
+        rollout_expires_in: None,
     }
 }

@@ -8,11 +8,13 @@ pub mod post;
 pub mod progress;
 
 use clap::ArgGroup;
+use serde::Serialize;
 use shared::contract::task::{NewCommand, TargetType, Task};
 use shared::error::Result;
 use shared::id;
 use shared::name::Hostname;
-use shared::rules::limits::{EXPIRES_IN_SECS_MAX, TIMEOUT_SECS_MAX};
+use shared::rules::limits::{EXPIRES_IN_SECS_MAX, ROLLOUT_EXPIRES_IN_SECS_MAX, TIMEOUT_SECS_MAX};
+use shared::rules::rollout::Limit;
 
 use crate::exit::Exit;
 use crate::plane::Session;
@@ -28,6 +30,7 @@ use picture::Picture;
 Examples:
   muster run --node web-1 -- uptime
   muster run --group web --timeout 300 --user deploy -- systemctl restart nginx
+  muster run --all --max-concurrency 10% --max-errors 1 -- apt-get -y upgrade
   muster run --all --no-wait -- 'df -h | tail -1'
 
 {}
@@ -57,6 +60,15 @@ pub struct Args {
     /// How long it may wait for its server, in seconds [default: 3600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..=EXPIRES_IN_SECS_MAX))]
     expires_in: Option<i64>,
+    /// How many servers run it at a time, such as 5 or 10%; all of them when absent
+    #[arg(long, value_name = "LIMIT", value_parser = parse::concurrency)]
+    max_concurrency: Option<Limit>,
+    /// Stop when more than this many did not succeed, such as 1 or 5% [default with --max-concurrency: 0]
+    #[arg(long, value_name = "LIMIT", value_parser = parse::limit)]
+    max_errors: Option<Limit>,
+    /// How long servers may go on being started, in seconds; what the roll-out can need when absent
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..=ROLLOUT_EXPIRES_IN_SECS_MAX))]
+    rollout_expires_in: Option<i64>,
     /// Print the task's id and do not wait for results
     #[arg(long)]
     no_wait: bool,
@@ -70,7 +82,7 @@ pub struct Args {
 
 /// Sends a command and shows each server's outcome once it is known.
 pub async fn send_and_follow(session: &mut Session, command: &NewCommand) -> Result<Picture> {
-    let task = post::post(&session.client, command, &id::random()).await?;
+    let task = post::post(&session.client, post::COMMANDS, command, &id::random()).await?;
     follow::follow(session, Picture::of(task)).await
 }
 
@@ -78,14 +90,24 @@ pub async fn send_and_follow(session: &mut Session, command: &NewCommand) -> Res
 pub async fn run(args: Args, mut session: Session) -> Result<Exit> {
     let key = args.key.clone().unwrap_or_else(id::random);
     let command = command(&args);
+    ask(&mut session, (post::COMMANDS, &command), &key, args.no_wait).await
+}
+
+/// Asks for a task under a key, follows it unless nobody waits, and sums up.
+pub async fn ask<T: Serialize + Sync>(
+    session: &mut Session,
+    (path, body): (&str, &T),
+    key: &str,
+    no_wait: bool,
+) -> Result<Exit> {
     let advice = format!("left before the answer; add `--key {key}` to ask again without running it twice");
-    let posting = post::post(&session.client, &command, &key);
+    let posting = post::post(&session.client, path, body, key);
     let Some(task) = unless_interrupted(posting, &advice).await? else { return Ok(Exit::Interrupted) };
-    if args.no_wait {
-        return accepted(&mut session, Picture::of(task));
+    if no_wait {
+        return accepted(session, Picture::of(task));
     }
     let advice = format!("left task {0}, which goes on; look at it with `muster results {0}`", task.task_id);
-    let following = follow::follow(&mut session, Picture::of(task));
+    let following = follow::follow(session, Picture::of(task));
     let Some(picture) = unless_interrupted(following, &advice).await? else { return Ok(Exit::Interrupted) };
     session.show(&picture, |out, picture| out.line(&summary(&picture.task)))?;
     Ok(verdict(&picture.task))
@@ -104,6 +126,9 @@ fn command(args: &Args) -> NewCommand {
         timeout: args.timeout,
         user: args.user.clone(),
         expires_in: args.expires_in,
+        max_concurrency: args.max_concurrency,
+        max_errors: args.max_errors,
+        rollout_expires_in: args.rollout_expires_in,
     }
 }
 

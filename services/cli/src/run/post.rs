@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use shared::contract::task::{NewCommand, Task};
+use serde::Serialize;
+use shared::contract::task::Task;
 use shared::error::{Error, Kind, Result};
 use shared::http::client::Client;
 use shared::rules::backoff::Backoff;
@@ -12,16 +13,19 @@ use crate::document::Document;
 use crate::exit::Exit;
 use crate::terminal;
 
+/// Where new commands are sent to.
+pub const COMMANDS: &str = "/api/commands";
+
 /// How often it is sent at most: about six seconds of trouble, enough for a restart of the plane.
 const ATTEMPTS_MAX: u32 = 6;
 /// The waits in between.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(4) };
 
 /// Sends it.
-pub async fn post(client: &Client, command: &NewCommand, key: &str) -> Result<Document<Task>> {
+pub async fn post<T: Serialize + Sync>(client: &Client, path: &str, body: &T, key: &str) -> Result<Document<Task>> {
     let mut failures = 0;
     loop {
-        let error = match client.post_once("/api/commands", command, key).await {
+        let error = match client.post_once(path, body, key).await {
             Ok(task) => return Ok(task),
             Err(error) => error,
         };

@@ -125,7 +125,8 @@ fn details(out: &mut Out, server: &Server, now: Time) -> Result<()> {
         ("last heartbeat", heartbeat(server, now)),
         ("agent version", or_dash(server.agent_version.as_ref())),
     ];
-    table::pairs(out, &pairs)
+    table::pairs(out, &pairs)?;
+    server.warnings.iter().try_for_each(|warning| out.line(&format!("warning: {warning}")))
 }
 
 async fn remove(host: Host, mut session: Session) -> Result<Exit> {

@@ -1,11 +1,10 @@
 //! `muster verify`: checks a task again, from the signed bytes up. The checking needs no control
 //! plane, so that nobody has to believe the one that is being checked.
 
-mod check;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use shared::audit::evidence::{self, Finding, Report};
 use shared::contract::task::Evidence;
 use shared::error::{Error, Result};
 use shared::id::TaskId;
@@ -16,7 +15,6 @@ use crate::exit::Exit;
 use crate::parse;
 use crate::plane::Session;
 use crate::terminal::Out;
-use check::{Finding, Report};
 
 /// Checks the signatures of a task: the command, and each server's result
 #[derive(clap::Args)]
@@ -26,7 +24,8 @@ Examples:
   muster verify --file evidence.json --signing-key plane.pem
 
 Each result must be signed with its server's key, as the evidence names it, and answer this very
-command; the server must be among the command's signed targets. Times are not judged.
+command; the server must be among the command's signed targets. Times are not judged. A result that was
+removed with its output (see MUSTER_KEEP_OUTPUT_DAYS) cannot be checked, and is named as such.
 
 Exit status: 0 everything holds; 1 something does not; 2 and 3 as for every command.")]
 pub struct Args {
@@ -51,7 +50,7 @@ pub async fn run(args: Args, mut session: Session) -> Result<Exit> {
     if let Some(file) = &args.save {
         fs::write(file, evidence.json()).map_err(|error| unusable(file, "written", &error))?;
     }
-    let report = check::check(&evidence, pinned.as_ref());
+    let report = evidence::check(&evidence, pinned.as_ref());
     session.show(&report, print)?;
     Ok(if report.holds { Exit::Success } else { Exit::Shortfall })
 }
@@ -59,7 +58,7 @@ pub async fn run(args: Args, mut session: Session) -> Result<Exit> {
 /// Checks a task of the session's plane; `pinned` is the plane's key from a source that is trusted.
 pub async fn of_task(session: &Session, task_id: &str, pinned: Option<&PublicKey>) -> Result<Report> {
     let evidence: Evidence = session.client.get(&format!("/api/tasks/{task_id}/evidence")).await?;
-    Ok(check::check(&evidence, pinned))
+    Ok(evidence::check(&evidence, pinned))
 }
 
 async fn evidence(args: &Args, session: &Session) -> Result<Document<Evidence>> {
@@ -98,14 +97,20 @@ fn unusable(file: &Path, what: &str, error: &std::io::Error) -> Error {
 
 fn print(out: &mut Out, report: &Report) -> Result<()> {
     out.line(&format!("command: {}", word(report.command.as_deref())))?;
-    report
-        .results
-        .iter()
-        .try_for_each(|Finding { hostname, reason }| out.line(&format!("{hostname}: {}", word(reason.as_deref()))))?;
+    report.results.iter().try_for_each(|finding| out.line(&format!("{}: {}", finding.hostname, found(finding))))?;
     if !report.pinned {
         out.line("note: the signing key came with the evidence; name one that you trust with --signing-key")?;
     }
     out.line(&summary(report))
+}
+
+fn found(finding: &Finding) -> String {
+    match finding {
+        Finding { reason: None, removed: true, .. } => {
+            "removed with its output; it cannot be checked any more".to_owned()
+        }
+        Finding { reason, .. } => word(reason.as_deref()),
+    }
 }
 
 fn word(reason: Option<&str>) -> String {
@@ -116,10 +121,29 @@ fn word(reason: Option<&str>) -> String {
 pub fn summary(report: &Report) -> String {
     let results = report.results.len();
     let bad = report.results.iter().filter(|finding| finding.reason.is_some()).count();
+    let removed = report.results.iter().filter(|finding| finding.removed).count();
     let said = match (&report.command, report.targets) {
+        (None, Some(targets)) if report.holds && removed > 0 => {
+            format!("what is left of it holds (results: {results}, removed: {removed}, servers: {targets})")
+        }
         (None, Some(targets)) if report.holds => format!("everything holds (results: {results}, servers: {targets})"),
         (None, Some(targets)) => format!("it does not hold (bad results: {bad} of {results}, servers: {targets})"),
         _ => "the command does not hold".to_owned(),
     };
     format!("task {}: {said}", report.task_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_is_never_said_to_hold() {
+        let finding = |hostname: &str, removed| Finding { hostname: hostname.to_owned(), reason: None, removed };
+        let results = vec![finding("a", false), finding("b", true)];
+        let report =
+            Report { task_id: "t".into(), holds: true, pinned: false, targets: Some(2), command: None, results };
+        assert_eq!(summary(&report), "task t: what is left of it holds (results: 2, removed: 1, servers: 2)");
+        assert!(found(&report.results[1]).contains("cannot be checked"));
+    }
 }

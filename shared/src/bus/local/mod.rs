@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::queue::{Queue, Stored};
+use self::queue::{Death, Queue, Stored};
 use super::topology::{DEAD, HEARTBEATS, RESULTS, agent_queue};
 use super::{Delivery, Message, Receipt, Verdict};
 use crate::clock::{Clock, Time};
@@ -70,14 +70,13 @@ impl LocalBus {
         self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn declare(&self, hostname: &str) -> Result<bool> {
+    pub(super) async fn declare(&self, hostname: &str) -> Result<()> {
         let name = agent_queue(hostname);
-        if self.queues().contains_key(&name) {
-            return Ok(false);
+        if !self.queues().contains_key(&name) {
+            table::declare(&self.0.lite, &name).await?;
+            self.queues().entry(name).or_default();
         }
-        table::declare(&self.0.lite, &name).await?;
-        self.queues().entry(name).or_default();
-        Ok(true)
+        Ok(())
     }
 
     pub(super) async fn delete(&self, hostname: &str) -> Result<()> {
@@ -117,7 +116,7 @@ impl LocalBus {
             body: Some(message.body),
             traceparent: message.traceparent,
             expires_at: message.ttl.map(|ttl| now.plus(ttl)),
-            reason: None,
+            death: None,
             redelivered: false,
         }
     }
@@ -137,7 +136,7 @@ impl LocalBus {
         }
     }
 
-    pub(super) async fn bury(&self, delivery: Delivery, reason: &str) -> Result<()> {
+    pub(super) async fn bury(&self, queue: &str, delivery: Delivery, reason: &str) -> Result<()> {
         let grave = Stored {
             id: self.0.next_id.fetch_add(1, Ordering::Relaxed),
             durable: true,
@@ -145,7 +144,7 @@ impl LocalBus {
             body: Some(delivery.body),
             traceparent: delivery.traceparent,
             expires_at: None,
-            reason: Some(reason.to_owned()),
+            death: Some(Death { reason: reason.to_owned(), queue: queue.to_owned() }),
             redelivered: delivery.redelivered,
         };
         let graves = vec![(DEAD.to_owned(), grave)];
@@ -199,6 +198,7 @@ impl Subscription {
         let now = self.bus.0.clock.now();
         let (taken, expired) = self.queue(&mut self.bus.queues())?.take(self.id, most, now);
         table::remove(&self.bus.0.lite, &expired).await?;
+        self.queue(&mut self.bus.queues())?.forget(expired.into_iter());
         let mut deliveries = Vec::with_capacity(taken.len());
         for stored in taken {
             let body = match stored.body {
@@ -211,7 +211,8 @@ impl Subscription {
                     body,
                     traceparent: stored.traceparent,
                     redelivered: stored.redelivered,
-                    reason: stored.reason,
+                    given_up_in: stored.death.as_ref().map(|death| death.queue.clone()),
+                    reason: stored.death.map(|death| death.reason),
                 }),
                 // Settled before, by a settlement that did not come to its end.
                 None => self.queue(&mut self.bus.queues())?.forget([stored.id].into_iter()),
@@ -222,10 +223,13 @@ impl Subscription {
 
     /// Dead letters first: should one fail, nothing of the batch is settled yet but what lies buried.
     pub(super) async fn settle(&mut self, verdicts: Vec<(u64, Verdict)>) -> Result<()> {
-        for (tag, verdict) in &verdicts {
-            if let Verdict::Dead(reason) = verdict {
-                self.bury(tag.cast_signed(), reason).await?;
-            }
+        let reason = |(tag, verdict): &'_ (u64, Verdict)| match verdict {
+            Verdict::Dead(reason) => Some((tag.cast_signed(), reason.clone())),
+            _ => None,
+        };
+        let dead: Vec<_> = verdicts.iter().filter_map(reason).collect();
+        if !dead.is_empty() {
+            self.bury(&dead).await?;
         }
         let done = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Done).map(|(tag, _)| tag.cast_signed());
         let with_row: Vec<_> = {
@@ -242,24 +246,24 @@ impl Subscription {
         Ok(())
     }
 
-    /// Moves a message to the dead letters, with its reason.
-    async fn bury(&self, id: i64, reason: &str) -> Result<()> {
-        let held = self.queue(&mut self.bus.queues())?.held(id);
-        let Some(mut stored) = held else { return Ok(()) };
-        if stored.body.is_none() {
-            stored.body = table::body(&self.bus.0.lite, id).await?;
+    /// Moves messages to the dead letters, each with its reason, in one step.
+    async fn bury(&self, dead: &[(i64, String)]) -> Result<()> {
+        let mut graves = Vec::with_capacity(dead.len());
+        for (id, reason) in dead {
+            let held = self.queue(&mut self.bus.queues())?.held(*id);
+            let Some(mut stored) = held else { continue };
+            if stored.body.is_none() {
+                stored.body = table::body(&self.bus.0.lite, *id).await?;
+            }
+            let next = self.bus.0.next_id.fetch_add(1, Ordering::Relaxed);
+            let death = Some(Death { reason: reason.clone(), queue: self.name.clone() });
+            graves.push((*id, Stored { id: next, durable: true, expires_at: None, death, ..stored }));
         }
-        let grave = Stored {
-            id: self.bus.0.next_id.fetch_add(1, Ordering::Relaxed),
-            durable: true,
-            expires_at: None,
-            reason: Some(reason.to_owned()),
-            ..stored
-        };
-        table::bury(&self.bus.0.lite, id, DEAD, &grave).await?;
-        self.queue(&mut self.bus.queues())?.forget([id].into_iter());
-        // Nobody is in a hurry to read it, so its body stays on the disk.
-        self.bus.enqueue(vec![(DEAD.to_owned(), Stored { body: None, ..grave })]);
+        table::bury(&self.bus.0.lite, DEAD, &graves).await?;
+        self.queue(&mut self.bus.queues())?.forget(graves.iter().map(|(id, _)| *id));
+        // Nobody is in a hurry to read them, so their bodies stay on the disk.
+        let buried = graves.into_iter().map(|(_, grave)| (DEAD.to_owned(), Stored { body: None, ..grave }));
+        self.bus.enqueue(buried.collect());
         Ok(())
     }
 }
@@ -269,5 +273,34 @@ impl Drop for Subscription {
         if let Ok(queue) = self.queue(&mut self.bus.queues()) {
             queue.release(self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bus::Address;
+    use crate::db::Disk;
+    use crate::db::lite::disk::{Faulty, Halt};
+
+    /// What expired on a full disk must not lie there for ever.
+    #[tokio::test]
+    async fn what_expires_while_the_disk_is_full_is_removed_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, clock) = (Faulty::new(Halt::default(), 0), Clock::manual(Time(0)));
+        let lite = Lite::open_on(&folder.path().join("x.db"), &Disk::Faulty(disk.clone())).await.unwrap();
+        let bus = LocalBus::open(lite.clone(), clock.clone()).await.unwrap();
+        bus.declare("a").await.unwrap();
+        let ttl = Some(Duration::from_secs(1));
+        let message = Message { address: Address::Agent("a".to_owned()), body: vec![1], traceparent: None, ttl };
+        bus.publish(vec![message]).await.into_iter().for_each(|receipt| _ = receipt.unwrap());
+        clock.advance(Duration::from_secs(2));
+        disk.set_full(true);
+        assert!(bus.subscribe(&agent_queue("a")).unwrap().take(10).await.is_err());
+        disk.set_full(false);
+        assert!(bus.subscribe(&agent_queue("a")).unwrap().take(10).await.unwrap().is_empty());
+        assert!(table::messages(&lite).await.unwrap().is_empty());
     }
 }

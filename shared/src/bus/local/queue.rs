@@ -21,8 +21,17 @@ pub(super) struct Stored {
     pub body: Option<Vec<u8>>,
     pub traceparent: Option<String>,
     pub expires_at: Option<Time>,
-    pub reason: Option<String>,
+    /// Why and where it was given up, if it was.
+    pub death: Option<Death>,
     pub redelivered: bool,
+}
+
+/// How a message came to the dead letters.
+#[derive(Clone, Debug)]
+pub(super) struct Death {
+    pub reason: String,
+    /// The queue it was given up in.
+    pub queue: String,
 }
 
 impl Stored {
@@ -69,7 +78,8 @@ impl Queue {
         !self.ready.is_empty() && self.active.is_none_or(|active| active == subscription)
     }
 
-    /// Up to `most` messages, now held by the subscription, and the ids of those that expired.
+    /// Up to `most` messages, now held by the subscription, and the ids of those that expired, which it
+    /// holds too until their rows are gone.
     pub fn take(&mut self, subscription: u64, most: usize, now: Time) -> (Vec<Stored>, Vec<i64>) {
         let (mut taken, mut expired) = (Vec::new(), Vec::new());
         if *self.active.get_or_insert(subscription) != subscription {
@@ -79,8 +89,8 @@ impl Queue {
         while taken.len() < most && bytes < BATCH_BYTES_MAX {
             let Some(stored) = self.ready.pop_front() else { break };
             if stored.expires_at.is_some_and(|at| at <= now) {
-                self.bytes -= stored.bytes();
                 expired.push(stored.id);
+                self.held.insert(stored.id, (subscription, stored));
                 continue;
             }
             bytes += stored.size;

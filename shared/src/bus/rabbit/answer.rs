@@ -10,7 +10,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::ShortString;
 use lapin::{Error as BrokerError, ErrorKind};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, chain};
 
 /// The longest that one answer of the broker may take: a confirm, a declaration, a settlement.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -29,6 +29,12 @@ pub(super) async fn within<T>(asked: impl Future<Output = lapin::Result<T>>) -> 
 /// The broker cannot be reached, or does not answer.
 pub(super) fn away(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
     Error::unavailable("the broker cannot be used right now; try again shortly").because(cause)
+}
+
+/// Why the broker cannot be used, without saying that it cannot, which whoever is told says.
+pub(super) fn why(error: &Error) -> String {
+    let cause = error.source().filter(|_| error.kind() == Kind::Unavailable);
+    cause.map_or_else(|| chain(error), chain)
 }
 
 /// What went wrong at the broker.

@@ -144,8 +144,7 @@ async fn the_longest_hostname_has_a_queue_and_may_report() {
     let bus = vhost.bus();
     let host = format!("{}b", "a.".repeat(126));
     assert_eq!(host.len(), 253);
-    assert!(bus.declare(&host).await.unwrap());
-    assert!(!bus.declare(&host).await.unwrap());
+    bus.declare(&host).await.unwrap();
     let to = |address| Message { address, ..to_agent("x") };
     let kinds = [Kind::Result, Kind::Event, Kind::Heartbeat].map(|kind| to(Address::Report(kind, host.clone())));
     let all = [vec![to(Address::Agent(host.clone()))], kinds.to_vec()].concat();
@@ -207,7 +206,7 @@ async fn a_queue_that_an_administrator_deletes_is_noticed_and_made_again() {
     assert_eq!(noticed.unwrap_err().kind(), Failure::NotFound);
     assert_eq!(bus.subscribe(&agent_queue("a")).await.unwrap_err().kind(), Failure::NotFound);
     assert_eq!(publish(&bus, vec![to_agent("1")]).await, [Receipt::Returned]);
-    assert!(bus.declare("a").await.unwrap());
+    bus.declare("a").await.unwrap();
     assert_eq!(publish(&bus, vec![to_agent("1")]).await, [Receipt::Confirmed]);
 }
 
@@ -225,6 +224,24 @@ async fn returned_messages_are_told_apart_in_a_long_batch() {
             assert_eq!(receipt.unwrap(), wanted, "{number}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_full_queue_refuses_is_not_taken_for_stored() {
+    let vhost = Vhost::new();
+    let bus = vhost.bus();
+    publish(&bus, vec![report(Kind::Result, "fits")]).await; // by then the queue is declared
+    let full = r#"{"max-length": 1, "overflow": "reject-publish"}"#;
+    ctl(&["set_policy", "--vhost", &vhost.0, "full", r"^muster\.results$", full]);
+    let refused = async {
+        loop {
+            if let Err(error) = bus.publish(vec![report(Kind::Result, "more")]).await.remove(0) {
+                return error;
+            }
+        }
+    };
+    let error = timeout(HEALS_WITHIN, refused).await.expect("a full queue takes no more");
+    assert_eq!(error.kind(), Failure::Unavailable);
 }
 
 #[tokio::test]
@@ -250,10 +267,21 @@ async fn settling_out_of_order_acknowledges_just_what_was_settled() {
     nothing(&mut bus.subscribe(&agent_queue("a")).await.unwrap()).await;
 }
 
-/// A connection has 2,047 channels at most, and each question costs one: they must not run out for good.
+/// More than a connection has channels.
+const MORE_THAN_CHANNELS: usize = 2_100;
+
 #[tokio::test]
-async fn any_number_of_questions_is_answered() {
-    const MORE_THAN_CHANNELS: usize = 2_100;
+async fn declaring_uses_up_no_channels() {
+    let vhost = Vhost::new();
+    let bus = vhost.bus();
+    for _ in 0..MORE_THAN_CHANNELS {
+        bus.declare("a").await.unwrap();
+    }
+}
+
+/// Each attempt at a queue that is not there costs a channel: they must not run out for good.
+#[tokio::test]
+async fn a_missing_queue_may_be_asked_for_any_number_of_times() {
     let vhost = Vhost::new();
     let bus = vhost.bus();
     let refused = async {

@@ -11,10 +11,10 @@ use lapin::options::BasicQosOptions;
 use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::types::ShortString;
 use lapin::{Channel, Connection, ErrorKind};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::answer::{ANSWER_WAIT, answer, away, trouble, within};
+use super::answer::{ANSWER_WAIT, answer, away, trouble, why, within};
 use super::connect::Connector;
 use super::plan;
 use super::publish::Publishers;
@@ -35,14 +35,24 @@ pub(super) struct Line {
     pub connection: Connection,
     pub publishers: Publishers,
     pub prefetch: u16,
-    /// For asking whether the broker is alive.
-    probe: Channel,
+    /// For declarations, and for asking whether the broker is alive.
+    steering: Mutex<Channel>,
 }
 
 impl Line {
     /// Asks for something that changes nothing, which only a broker that is alive answers.
     pub async fn ping(&self) -> Result<()> {
-        within(self.probe.basic_qos(self.prefetch, BasicQosOptions::default())).await
+        within(self.steering().await?.basic_qos(self.prefetch, BasicQosOptions::default())).await
+    }
+
+    /// The channel for what is neither publishing nor consuming. A refusal closes it; then there is
+    /// another one.
+    pub async fn steering(&self) -> Result<Channel> {
+        let mut kept = self.steering.lock().await;
+        if !kept.status().connected() {
+            *kept = self.channel().await?;
+        }
+        Ok(kept.clone())
     }
 
     /// Opens a channel. lapin 4.12 does not give back the place of a channel that is closed, whoever
@@ -57,7 +67,13 @@ impl Line {
     }
 }
 
-type Current = Option<Arc<Line>>;
+/// What there is at this moment.
+#[derive(Clone, Debug)]
+enum Current {
+    Line(Arc<Line>),
+    /// There is no connection, and this is why.
+    None(String),
+}
 
 /// A connection that is remade when it is lost. Its task ends when this is dropped.
 #[derive(Debug)]
@@ -65,7 +81,7 @@ pub(super) struct Link(watch::Receiver<Current>);
 
 impl Link {
     pub fn open(target: Target) -> Self {
-        let (current, receiver) = watch::channel(None);
+        let (current, receiver) = watch::channel(Current::None("there is no connection yet".to_owned()));
         tokio::spawn(async move {
             tokio::select! {
                 () = current.closed() => {}
@@ -76,16 +92,19 @@ impl Link {
     }
 
     /// The connection, if there is one at this moment.
-    pub fn now(&self) -> Current {
-        self.0.borrow().clone()
+    pub fn now(&self) -> Result<Arc<Line>> {
+        match &*self.0.borrow() {
+            Current::Line(line) => Ok(Arc::clone(line)),
+            Current::None(why) => Err(away(why.clone())),
+        }
     }
 
     /// The connection, waiting a while for it.
     pub async fn line(&self) -> Result<Arc<Line>> {
         let mut current = self.0.clone();
-        let found = tokio::time::timeout(ANSWER_WAIT, current.wait_for(Option::is_some)).await;
-        let line = found.map_err(away)?.map_err(away)?.clone();
-        line.ok_or_else(|| away("there is no connection"))
+        let there = current.wait_for(|current| matches!(current, Current::Line(_)));
+        drop(tokio::time::timeout(ANSWER_WAIT, there).await); // in time or not, a look tells
+        self.now()
     }
 }
 
@@ -97,13 +116,16 @@ async fn keep(connector: Connector, current: &watch::Sender<Current>) {
             Ok(line) => {
                 tracing::info!("connected to the broker");
                 let since = Instant::now();
-                current.send_replace(Some(Arc::clone(&line)));
+                current.send_replace(Current::Line(Arc::clone(&line)));
                 lost(&line.connection).await;
-                current.send_replace(None);
+                current.send_replace(Current::None("the connection was lost".to_owned()));
                 failures = if since.elapsed() < GOOD_AFTER { failures } else { 0 };
                 told = tell(told && failures > 0, &away("the connection was lost"));
             }
-            Err(error) => told = tell(told, &error),
+            Err(error) => {
+                current.send_replace(Current::None(why(&error)));
+                told = tell(told, &error);
+            }
         }
         failures += 1;
         tokio::time::sleep(RECONNECT.wait(failures)).await;
@@ -123,9 +145,9 @@ async fn line(connector: &Connector) -> Result<Arc<Line>> {
     if connector.target.role == Role::Plane {
         plan::declare(&connection).await?;
     }
-    let probe = within(connection.create_channel()).await?;
+    let steering = Mutex::new(within(connection.create_channel()).await?);
     let prefetch = connector.target.prefetch();
-    Ok(Arc::new(Line { connection, publishers: Publishers::default(), prefetch, probe }))
+    Ok(Arc::new(Line { connection, publishers: Publishers::default(), prefetch, steering }))
 }
 
 /// Returns when the connection is of no more use.

@@ -24,10 +24,14 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::protocol::constants::REPLY_SUCCESS;
+use lapin::types::ShortString;
+
 use self::answer::away;
 use self::link::Link;
 pub use self::settings::{Role, Settings};
 pub use self::subscription::Subscription;
+pub(crate) use self::wire::death;
 use super::topology::agent_queue;
 use super::{Delivery, Message, Receipt};
 use crate::error::{Error, Result};
@@ -55,7 +59,7 @@ impl RabbitBus {
         published.await.unwrap_or_else(|error| publish::each_failed(count, &error))
     }
 
-    pub(super) async fn declare(&self, hostname: &str) -> Result<bool> {
+    pub(super) async fn declare(&self, hostname: &str) -> Result<()> {
         plan::declare_agent(&*self.0.line().await?, hostname).await
     }
 
@@ -73,9 +77,23 @@ impl RabbitBus {
     }
 
     pub(super) async fn ping(&self) -> Result<()> {
-        let line = self.0.now().ok_or_else(|| away("there is no connection"))?;
+        let line = self.0.now()?;
         tokio::time::timeout(PING_WAIT, line.ping()).await.map_err(away)?
     }
+}
+
+/// Connects once, logs in, and looks whether a queue is there, without taking hold of it; for finding out
+/// what is wrong.
+///
+/// # Errors
+/// Bad input when a setting cannot be used; otherwise the broker cannot be reached or refuses, and the
+/// cause says how.
+pub async fn look(settings: &Settings, queue: &str) -> Result<bool> {
+    let connection = connect::Connector::new(settings.target()?).connect().await?;
+    let found = plan::is_there(&connection, queue).await;
+    // As good as it can be done: the process that asked is about to end.
+    _ = answer::answer(connection.close(REPLY_SUCCESS, ShortString::default())).await;
+    found
 }
 
 /// A queue that is not there.

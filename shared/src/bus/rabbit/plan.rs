@@ -44,31 +44,29 @@ pub(super) async fn declare(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that a server has its queue, and that commands find it; `true` when it had none.
-pub(super) async fn declare_agent(line: &Line, hostname: &str) -> Result<bool> {
+/// Makes sure that a server has its queue, and that commands find it.
+pub(super) async fn declare_agent(line: &Line, hostname: &str) -> Result<()> {
     let name = agent_queue(hostname);
-    let missing = is_queue_missing(line, &name).await?;
-    let channel = line.channel().await?;
+    let channel = line.steering().await?;
     let one_active = ("x-single-active-consumer", AMQPValue::Boolean(true));
     queue(&channel, &name, vec![queue_type("classic"), one_active]).await?;
     let (exchange, key) = Address::Agent(hostname.to_owned()).route();
-    bind(&channel, &name, exchange, &key).await?;
-    Ok(missing)
+    bind(&channel, &name, exchange, &key).await
 }
 
 /// Removes a queue and what waits there.
 pub(super) async fn delete(line: &Line, name: &str) -> Result<()> {
-    let channel = line.channel().await?;
+    let channel = line.steering().await?;
     within(channel.queue_delete(short(name)?, QueueDeleteOptions::default())).await.map(drop)
 }
 
-/// Asks on a channel of its own, because a "no" closes the channel.
-async fn is_queue_missing(line: &Line, name: &str) -> Result<bool> {
-    let channel = line.channel().await?;
-    let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match answer(channel.queue_declare(short(name)?, look, FieldTable::default())).await? {
-        Ok(_) => Ok(false),
-        Err(error) if is_missing(&error) => Ok(true),
+/// Whether a queue is there. Asking changes nothing.
+pub(super) async fn is_there(connection: &Connection, name: &str) -> Result<bool> {
+    let channel = within(connection.create_channel()).await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    match answer(channel.queue_declare(short(name)?, options, FieldTable::default())).await? {
+        Ok(_) => Ok(true),
+        Err(error) if is_missing(&error) => Ok(false),
         Err(error) => Err(trouble(error)),
     }
 }

@@ -11,14 +11,16 @@ use std::sync::{Mutex, PoisonError};
 use futures::FutureExt as _;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::Semaphore;
 
-use super::answer::{away, within};
+use super::answer::{away, why, within};
 use super::link::Line;
 use super::wire::Outgoing;
-use crate::bus::Receipt;
-use crate::error::{Error, Result, chain};
+use crate::bus::{Receipt, topology};
+use crate::crash::{self, Point};
+use crate::error::{Error, Result};
 
 /// Messages of a batch that await their confirm at a time.
 const WINDOW: usize = 256;
@@ -98,7 +100,7 @@ pub(super) async fn dead_letters(line: &Line, letters: Vec<Outgoing>) -> Result<
 
 /// The same failure for each of so many messages.
 pub(super) fn each_failed(count: usize, error: &Error) -> Vec<Result<Receipt>> {
-    let cause = chain(error);
+    let cause = why(error);
     (0..count).map(|_| Err(Error::new(error.kind(), error.detail()).because(cause.clone()))).collect()
 }
 
@@ -132,9 +134,20 @@ async fn exchange(
             let Outgoing { exchange, key, properties, body, .. } = message;
             let sent = channel.basic_publish(exchange.clone(), key.clone(), MANDATORY, body, properties.clone());
             waiting.push_back(within(sent).await?);
+            unconfirmed(exchange, key);
         }
         let Some(oldest) = waiting.pop_front() else { return Ok(()) };
         heard.note(within(oldest).await?);
+    }
+}
+
+/// The message is on its way, and nobody has heard what became of it.
+fn unconfirmed(exchange: &ShortString, key: &ShortString) {
+    match (exchange.as_str(), key.as_str()) {
+        (topology::COMMANDS, _) => crash::point(Point::RelaySent),
+        (_, topology::DEAD_KEY) => crash::point(Point::DeadLetterSent),
+        (_, key) if key.starts_with("result.") => crash::point(Point::AgentSent),
+        _ => (), // heartbeats and events tell nothing that is not told again
     }
 }
 

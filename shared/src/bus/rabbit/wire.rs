@@ -18,6 +18,7 @@ const REASON: &str = "reason";
 const GIVEN_UP_IN: &str = "queue";
 /// The same of a message that the broker itself gave up.
 const REASON_OF_BROKER: &str = "x-first-death-reason";
+const GIVEN_UP_BY_BROKER_IN: &str = "x-first-death-queue";
 /// The longest reason that is kept, in bytes: headers must fit into one frame.
 const REASON_BYTES_MAX: usize = 1024;
 /// Every body is an envelope.
@@ -92,14 +93,22 @@ impl Outgoing {
 
 /// A delivery as the consumers know it.
 pub(super) fn delivery(arrival: Arrival) -> Delivery {
-    let header = |name| text(arrival.properties.headers().as_ref()?.inner().get(name)?);
+    let header = |name: &str| text(arrival.properties.headers().as_ref()?.inner().get(name)?);
+    let (reason, given_up_in) = death(header);
     Delivery {
         tag: arrival.delivery_tag,
         traceparent: header(TRACEPARENT),
-        reason: header(REASON).or_else(|| header(REASON_OF_BROKER)),
+        reason,
+        given_up_in,
         redelivered: arrival.redelivered,
         body: arrival.data,
     }
+}
+
+/// Why and in which queue a dead letter was given up, by its headers: ours, else the broker's own.
+pub fn death(header: impl Fn(&str) -> Option<String>) -> (Option<String>, Option<String>) {
+    let of = |ours, brokers| header(ours).or_else(|| header(brokers));
+    (of(REASON, REASON_OF_BROKER), of(GIVEN_UP_IN, GIVEN_UP_BY_BROKER_IN))
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

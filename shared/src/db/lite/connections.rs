@@ -9,12 +9,17 @@ use sqlx::{ConnectOptions as _, Connection as _, Error};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::disk::{Busy, Place};
+
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The one connection that writes; whoever asks first has it first.
 #[derive(Clone, Debug)]
-pub struct Writer(Arc<Mutex<State>>);
+pub struct Writer {
+    state: Arc<Mutex<State>>,
+    place: Place,
+}
 
 #[derive(Debug)]
 struct State {
@@ -25,23 +30,25 @@ struct State {
 }
 
 impl Writer {
-    pub fn new(connection: SqliteConnection) -> Self {
-        Self(Arc::new(Mutex::new(State { connection: Some(connection), begun: false })))
+    pub fn new(connection: SqliteConnection, place: Place) -> Self {
+        let state = State { connection: Some(connection), begun: false };
+        Self { state: Arc::new(Mutex::new(state)), place }
     }
 
     pub async fn lock(&self) -> sqlx::Result<WriterGuard> {
-        let lock = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.0).lock_owned()).await;
-        let mut guard = WriterGuard(lock.map_err(|_| Error::PoolTimedOut)?);
-        if guard.0.begun {
+        let lock = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.state).lock_owned()).await;
+        let state = lock.map_err(|_| Error::PoolTimedOut)?;
+        let mut guard = WriterGuard { state, _busy: self.place.busy() };
+        if guard.state.begun {
             // Fails when SQLite undid it by itself, or its commit was done and only the answer missed.
             let _ = sqlx::query("rollback").execute(guard.connection()?).await;
-            guard.0.begun = false;
+            guard.state.begun = false;
         }
         Ok(guard)
     }
 
     pub async fn close(&self) {
-        if let Some(connection) = self.0.lock().await.connection.take()
+        if let Some(connection) = self.state.lock().await.connection.take()
             && let Err(error) = connection.close().await
         {
             tracing::warn!(%error, "a database was not closed cleanly");
@@ -51,16 +58,19 @@ impl Writer {
 
 /// The writing connection while somebody has it.
 #[derive(Debug)]
-pub struct WriterGuard(OwnedMutexGuard<State>);
+pub struct WriterGuard {
+    state: OwnedMutexGuard<State>,
+    _busy: Busy,
+}
 
 impl WriterGuard {
     pub fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
-        self.0.connection.as_mut().ok_or(Error::PoolClosed)
+        self.state.connection.as_mut().ok_or(Error::PoolClosed)
     }
 
     /// Notes that a transaction is open from now on, or that it has ended.
     pub fn set_begun(&mut self, begun: bool) {
-        self.0.begun = begun;
+        self.state.begun = begun;
     }
 }
 
@@ -71,22 +81,24 @@ pub struct Readers {
     idle: Lock<Vec<SqliteConnection>>,
     places: Arc<Semaphore>,
     most: u32,
+    place: Place,
 }
 
 impl Readers {
-    pub fn new(options: SqliteConnectOptions, most: u32) -> Self {
-        Self { options, idle: Lock::default(), places: Arc::new(Semaphore::new(most as usize)), most }
+    pub fn new(options: SqliteConnectOptions, most: u32, place: Place) -> Self {
+        Self { options, idle: Lock::default(), places: Arc::new(Semaphore::new(most as usize)), most, place }
     }
 
     pub async fn take(readers: &Arc<Self>) -> sqlx::Result<Reader> {
         let place = timeout(ACQUIRE_TIMEOUT, Arc::clone(&readers.places).acquire_owned()).await;
         let place = place.map_err(|_| Error::PoolTimedOut)?.map_err(|_| Error::PoolClosed)?;
+        let busy = readers.place.busy();
         let idle = readers.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => readers.options.connect().await?,
         };
-        Ok(Reader { connection: Some(connection), readers: Arc::clone(readers), _place: place })
+        Ok(Reader { connection: Some(connection), readers: Arc::clone(readers), _place: place, _busy: busy })
     }
 
     fn idle(&self) -> LockGuard<'_, Vec<SqliteConnection>> {
@@ -117,6 +129,7 @@ pub struct Reader {
     connection: Option<SqliteConnection>,
     readers: Arc<Readers>,
     _place: OwnedSemaphorePermit,
+    _busy: Busy,
 }
 
 impl Reader {

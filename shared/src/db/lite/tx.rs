@@ -1,5 +1,6 @@
 //! A transaction on a SQLite file, in as few trips as its answers allow: statements whose outcome
-//! nobody looks at wait and travel with the next one that is looked at, or with the commit.
+//! nobody looks at wait and travel with the next one that is looked at, or with the commit. Until the
+//! first of them is sent, others may write.
 //!
 //! Dropped before its commit, or failed in the middle, it is undone by whoever writes next.
 
@@ -7,8 +8,9 @@ use futures::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Either, Error, Executor as _, FromRow, QueryBuilder, Sqlite};
 
-use super::connections::WriterGuard;
-use super::{built, built_as, is_short};
+use super::connections::{Writer, WriterGuard};
+use super::disk::Place;
+use super::{HARD, built, built_as, is_short};
 
 /// Trips that wait for a later statement or the commit; more are sent at once, so that a large task
 /// does not gather in memory.
@@ -16,20 +18,27 @@ const WAITING_TRIPS_MAX: usize = 16;
 
 /// An open transaction.
 pub struct LiteTx {
-    writer: WriterGuard,
+    writer: Writer,
+    /// The writing connection, from the first trip on.
+    held: Option<WriterGuard>,
     /// What has not been sent yet: a trip each.
     waiting: Vec<Statements>,
     /// Something was sent and did not come to its end, so what waited behind it was never done.
     broken: bool,
+    /// It has no statement yet.
+    is_idle: bool,
+    /// Its commit must reach the disk.
+    is_hard: bool,
+    place: Place,
 }
 
 type Statements = QueryBuilder<Sqlite>;
 
 impl LiteTx {
-    pub(super) fn new(writer: WriterGuard, mode: &'static str) -> Self {
+    pub(super) fn new(writer: Writer, mode: &'static str, place: Place) -> Self {
         let mut begin = QueryBuilder::new(mode);
         begin.push("begin immediate");
-        Self { writer, waiting: vec![begin], broken: false }
+        Self { writer, held: None, waiting: vec![begin], is_idle: true, broken: false, is_hard: mode == HARD, place }
     }
 
     /// Adds a statement whose outcome nobody looks at. If it fails, whatever it travels with fails.
@@ -45,6 +54,7 @@ impl LiteTx {
     }
 
     fn add(&mut self, statement: impl FnOnce(&mut Statements)) {
+        self.is_idle = false;
         // Long texts travel alone: SQLite copies what is left of a text for each statement in it.
         match self.waiting.pop_if(|last| is_short(last)) {
             Some(mut last) => {
@@ -74,24 +84,40 @@ impl LiteTx {
         let last = self.waiting.pop();
         self.send().await?;
         let Some(mut last) = last else { return Ok(Vec::new()) };
-        self.writer.set_begun(true);
         self.broken = true;
-        let rows = built_as(&mut last).fetch_all(self.writer.connection()?).await?;
+        let rows = built_as(&mut last).fetch_all(self.begun().await?.connection()?).await?;
         self.broken = false;
         Ok(rows)
     }
 
     /// The connection, once what waits has been run.
     pub async fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        self.is_idle = false;
         self.send().await?;
-        self.writer.connection()
+        self.begun().await?.connection()
+    }
+
+    /// The writer, of which it is noted that a transaction is open.
+    async fn begun(&mut self) -> sqlx::Result<&mut WriterGuard> {
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => self.writer.lock().await?,
+        };
+        let held = self.held.insert(held);
+        held.set_begun(true);
+        Ok(held)
     }
 
     /// Makes the transaction's changes hold.
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        if self.is_idle {
+            return Ok(()); // nothing was asked of it
+        }
         self.add(|query| _ = query.push("commit"));
-        self.send().await?;
-        self.writer.set_begun(false);
+        self.begun().await?;
+        let place = self.place.clone();
+        place.write(self.is_hard, self.send()).await?;
+        self.begun().await?.set_begun(false);
         Ok(())
     }
 
@@ -104,8 +130,7 @@ impl LiteTx {
         self.broken = true;
         let mut changed = 0;
         for mut trip in std::mem::take(&mut self.waiting) {
-            self.writer.set_begun(true);
-            let mut outcomes = self.writer.connection()?.fetch_many(built(&mut trip));
+            let mut outcomes = self.begun().await?.connection()?.fetch_many(built(&mut trip));
             while let Some(outcome) = outcomes.try_next().await? {
                 if let Either::Left(done) = outcome {
                     changed = done.rows_affected();
@@ -145,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_and_all_of_it_holds() {
         let (_folder, lite) = lite().await;
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         for id in 0..20_000 {
             tx.later(insert(id)).await.unwrap();
             assert!(tx.waiting.len() <= WAITING_TRIPS_MAX, "{} trips wait", tx.waiting.len());
@@ -157,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn dropped_before_its_commit_it_leaves_nothing() {
         let (_folder, lite) = lite().await;
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         tx.run(insert(1)).await.unwrap();
         tx.later(insert(2)).await.unwrap();
         drop(tx);
@@ -169,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn after_a_failure_nothing_more_is_done() {
         let (_folder, lite) = lite().await;
-        let mut tx = lite.begin().await.unwrap();
+        let mut tx = lite.begin();
         tx.run(insert(1)).await.unwrap();
         assert!(tx.run(|query| _ = query.push("insert or rollback into a (id) values (1)")).await.is_err());
         assert!(tx.run(insert(2)).await.is_err());

@@ -22,7 +22,7 @@ impl MyTx {
     }
 
     /// The connection, for a statement that must be given its time with [`in_time`].
-    pub fn connection(&mut self) -> &mut MySqlConnection {
+    pub fn connection(&mut self) -> sqlx::Result<&mut MySqlConnection> {
         self.held.connection()
     }
 
@@ -40,7 +40,7 @@ impl MyTx {
     pub async fn run(&mut self, statement: impl FnOnce(&mut QueryBuilder<MySql>)) -> sqlx::Result<u64> {
         let mut query = QueryBuilder::new("");
         statement(&mut query);
-        let outcome = in_time(built(&mut query).execute(self.connection())).await;
+        let outcome = in_time(built(&mut query).execute(self.connection()?)).await;
         Ok(self.judge(outcome)?.rows_affected())
     }
 
@@ -51,7 +51,7 @@ impl MyTx {
     {
         let mut built = QueryBuilder::new("");
         query(&mut built);
-        let outcome = in_time(built_as(&mut built).fetch_all(self.connection())).await;
+        let outcome = in_time(built_as(&mut built).fetch_all(self.connection()?)).await;
         self.judge(outcome)
     }
 
@@ -63,7 +63,7 @@ impl MyTx {
     }
 
     async fn execute(&mut self, statement: &'static str) -> sqlx::Result<()> {
-        let outcome = in_time(self.connection().execute(statement)).await;
+        let outcome = in_time(self.connection()?.execute(statement)).await;
         self.judge(outcome).map(drop)
     }
 }

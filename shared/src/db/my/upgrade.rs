@@ -27,7 +27,7 @@ impl My {
         let mut held = self.connection().await?;
         for tries in 1.. {
             let text = format!("select get_lock({LOCK}, {})", LOCK_WAIT.as_secs());
-            let asked = sqlx::query_scalar::<_, Option<i64>>(sqlx::AssertSqlSafe(text)).fetch_one(held.connection());
+            let asked = sqlx::query_scalar::<_, Option<i64>>(sqlx::AssertSqlSafe(text)).fetch_one(held.connection()?);
             let answer = in_time(asked).await;
             match held.judge(answer)? {
                 Some(1) => break,
@@ -35,7 +35,7 @@ impl My {
                 _ => (), // another program is at it
             }
         }
-        let outcome = migrator.run_direct(None, held.connection(), false).await;
+        let outcome = migrator.run_direct(None, held.connection()?, false).await;
         held.close();
         outcome
     }
@@ -45,7 +45,7 @@ impl My {
         let mut held = self.connection().await?;
         let asked = "select cast(schema_name as char), cast(default_collation_name as char) \
                      from information_schema.schemata where schema_name = database()";
-        let answer = in_time(sqlx::query_as::<_, (String, String)>(asked).fetch_one(held.connection())).await;
+        let answer = in_time(sqlx::query_as::<_, (String, String)>(asked).fetch_one(held.connection()?)).await;
         let (name, collation) = held.judge(answer)?;
         if collation == COLLATION {
             return Ok(());

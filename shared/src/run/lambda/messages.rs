@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::bus::{Bus, Consumer, Delivery, Verdict};
+use crate::bus::{Bus, Consumer, Delivery, Verdict, rabbit};
 use crate::error::{Error, Result};
 use crate::http::TRACEPARENT;
 
@@ -85,8 +85,16 @@ impl Record {
         let data = self.data.as_str().unwrap_or_default();
         // What is not base64 is handed on as it came, to be judged like any other nonsense.
         let body = STANDARD.decode(data).unwrap_or_else(|_| data.as_bytes().to_vec());
-        let traceparent = text(&self.basic_properties["headers"][TRACEPARENT]);
-        Delivery { tag, body, traceparent, redelivered: self.redelivered == true, reason: None }
+        let header = |name: &str| text(&self.basic_properties["headers"][name]);
+        let (reason, given_up_in) = rabbit::death(header);
+        Delivery {
+            tag,
+            body,
+            traceparent: header(TRACEPARENT),
+            redelivered: self.redelivered == true,
+            reason,
+            given_up_in,
+        }
     }
 }
 

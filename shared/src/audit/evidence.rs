@@ -2,14 +2,14 @@
 //! in the auditor's position. A key that was replaced or revoked since then still tells who signed,
 //! so every key counts as active; and old results are what an audit is about, so no time is judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::clock::Time;
+use crate::contract::key::Algorithm;
+use crate::contract::signed::{Command, Kind, PLANE, ResultReport};
+use crate::contract::task::{CommandEvidence, Evidence, ResultEvidence};
+use crate::sign::{Asked, Authentic, KeyState, PublicKey, Refusal, Sealed, TrustedKey, includes};
 use serde::Serialize;
-use shared::clock::Time;
-use shared::contract::key::Algorithm;
-use shared::contract::signed::{Command, Kind, PLANE, ResultReport};
-use shared::contract::task::{Evidence, ResultEvidence};
-use shared::sign::{Asked, Authentic, KeyState, PublicKey, Refusal, Sealed, TrustedKey, includes};
 
 /// No check here depends on the time.
 const NO_TIME: Time = Time(0);
@@ -23,9 +23,9 @@ pub struct Report {
     pub holds: bool,
     /// Whether the command was checked with a key from elsewhere.
     pub pinned: bool,
-    /// How many servers the command was signed for, if it was.
+    /// How many servers the commands of all waves were signed for, if they were.
     pub targets: Option<u64>,
-    /// Why the command does not hold.
+    /// Why the command does not hold, or that of some wave.
     pub command: Option<String>,
     /// Each result.
     pub results: Vec<Finding>,
@@ -38,32 +38,60 @@ pub struct Finding {
     pub hostname: String,
     /// Why it does not hold.
     pub reason: Option<String>,
+    /// It was removed with the output that it holds: all that can be checked is that the server was meant.
+    pub removed: bool,
 }
 
 /// Checks everything; `pinned` is the plane's key from a source that the auditor trusts.
 pub fn check(evidence: &Evidence, pinned: Option<&PublicKey>) -> Report {
-    let command = command(evidence, pinned);
+    let commands = commands(evidence, pinned);
     let mut seen = BTreeSet::new();
     let finding = |result: &ResultEvidence| Finding {
         hostname: result.hostname.clone(),
-        reason: match &command {
+        removed: result.envelope.is_none(),
+        reason: match commands.as_ref().map(|commands| commands.get(&result.wave)) {
             Err(_) => Some("it cannot be judged without the command".to_owned()),
             Ok(_) if !seen.insert(result.hostname.clone()) => Some("it is there twice".to_owned()),
-            Ok(command) => self::result(result, command).err(),
+            Ok(None) => Some("it answers a wave that is not there".to_owned()),
+            Ok(Some(command)) => self::result(result, command).err(),
         },
     };
     let results: Vec<_> = evidence.results.iter().map(finding).collect();
     Report {
         task_id: evidence.task_id.clone(),
-        holds: command.is_ok() && results.iter().all(|finding| finding.reason.is_none()),
+        holds: commands.is_ok() && results.iter().all(|finding| finding.reason.is_none()),
         pinned: pinned.is_some(),
-        targets: command.as_ref().ok().map(|command| command.body().targets.count),
-        command: command.err(),
+        targets: commands
+            .as_ref()
+            .ok()
+            .map(|commands| commands.values().map(|command| command.body().targets.count).sum()),
+        command: commands.err(),
         results,
     }
 }
 
-fn command(evidence: &Evidence, pinned: Option<&PublicKey>) -> Result<Authentic<Command>, String> {
+type Commands = BTreeMap<i64, Authentic<Command>>;
+
+/// The signed commands by wave. One that does not hold says nothing for the others either: whoever
+/// changed it could change them too.
+fn commands(evidence: &Evidence, pinned: Option<&PublicKey>) -> Result<Commands, String> {
+    if evidence.commands.is_empty() {
+        return Err("there is none".to_owned());
+    }
+    let mut commands = Commands::new();
+    for signed in &evidence.commands {
+        if commands.insert(signed.wave, command(signed, &evidence.task_id, pinned)?).is_some() {
+            return Err(format!("wave {} is there twice", signed.wave));
+        }
+    }
+    Ok(commands)
+}
+
+fn command(
+    evidence: &CommandEvidence,
+    task_id: &str,
+    pinned: Option<&PublicKey>,
+) -> Result<Authentic<Command>, String> {
     let named = &evidence.signing_key;
     let key = match pinned {
         Some(key) => key.clone(),
@@ -71,17 +99,20 @@ fn command(evidence: &Evidence, pinned: Option<&PublicKey>) -> Result<Authentic<
     };
     let command: Authentic<Command> =
         open(evidence.command.get(), Kind::Command, &trusted(PLANE, key, named.algorithm))?;
-    is_of(&command.body().task_id, &evidence.task_id)?;
+    is_of(&command.body().task_id, task_id)?;
     Ok(command)
 }
 
 fn result(evidence: &ResultEvidence, command: &Authentic<Command>) -> Result<(), String> {
-    let key = public_key(&evidence.public_key_pem, &evidence.keyid)?;
-    let key = trusted(&evidence.hostname, key, evidence.algorithm);
-    let result: Authentic<ResultReport> = open(evidence.envelope.get(), Kind::Result, &key)?;
-    is_of(&result.body().task_id, &command.body().task_id)?;
     let targets = &command.body().targets;
     let is_target = includes(&evidence.hostname, &evidence.proof, targets.count, &targets.root);
+    let Some(envelope) = &evidence.envelope else {
+        return if is_target { Ok(()) } else { Err(words(Refusal::NotATarget)) };
+    };
+    let key = public_key(&evidence.public_key_pem, &evidence.keyid)?;
+    let key = trusted(&evidence.hostname, key, evidence.algorithm);
+    let result: Authentic<ResultReport> = open(envelope.get(), Kind::Result, &key)?;
+    is_of(&result.body().task_id, &command.body().task_id)?;
     result.answers(Some(Asked { command_digest: command.digest(), is_target })).map(drop).map_err(words)
 }
 
@@ -94,11 +125,7 @@ fn trusted(owner: &str, key: PublicKey, algorithm: Algorithm) -> TrustedKey {
     TrustedKey { owner: owner.to_owned(), key, algorithm, state: KeyState::Active }
 }
 
-fn open<T: shared::contract::signed::Payload>(
-    json: &str,
-    kind: Kind,
-    key: &TrustedKey,
-) -> Result<Authentic<T>, String> {
+fn open<T: crate::contract::signed::Payload>(json: &str, kind: Kind, key: &TrustedKey) -> Result<Authentic<T>, String> {
     Sealed::parse(json.as_bytes(), &[kind]).and_then(|sealed| sealed.open(Some(key), NO_TIME)).map_err(words)
 }
 

@@ -1,12 +1,12 @@
 use std::sync::OnceLock;
 
-use serde::Serialize;
+use crate::contract::key::PlaneKey;
+use crate::contract::signed::Targets;
+use crate::rules::invocation::Ending;
+use crate::sign::{SigningKey, Tree};
 use serde_json::value::RawValue;
-use shared::contract::key::PlaneKey;
-use shared::contract::signed::Targets;
-use shared::rules::invocation::Ending;
-use shared::sign::{Envelope, SigningKey, Tree};
 
+use super::super::sample::seal;
 use super::*;
 
 const TASK: &str = "0198f2b4c3d27a6e8b1f0c9d5e4a3b21";
@@ -20,11 +20,6 @@ fn keys() -> &'static [SigningKey; 4] {
 
 fn plane() -> &'static SigningKey {
     &keys()[3]
-}
-
-fn seal(kind: Kind, body: &impl Serialize, key: &SigningKey) -> (Box<RawValue>, String) {
-    let envelope = Envelope::sign(kind, serde_json::to_vec(body).unwrap(), key).unwrap();
-    (RawValue::from_string(envelope.to_json()).unwrap(), envelope.digest())
 }
 
 fn asked() -> Command {
@@ -64,11 +59,13 @@ fn answer(hostname: &str, command_digest: &str) -> ResultReport {
 fn result_of(place: usize, body: &ResultReport, key: &SigningKey) -> ResultEvidence {
     ResultEvidence {
         hostname: HOSTS[place].to_owned(),
+        wave: 1,
         keyid: key.keyid().to_owned(),
         algorithm: key.algorithm(),
         public_key_pem: key.public().to_pem().unwrap(),
         proof: Tree::new(HOSTS).proof(place),
-        envelope: seal(Kind::Result, body, key).0,
+        digest: None,
+        envelope: Some(seal(Kind::Result, body, key).0),
     }
 }
 
@@ -81,7 +78,8 @@ fn sound() -> (Evidence, String) {
         algorithm: plane().algorithm(),
         public_key_pem: plane().public().to_pem().unwrap(),
     };
-    (Evidence { task_id: TASK.to_owned(), signing_key, command, results }, digest)
+    let commands = vec![CommandEvidence { wave: 1, signing_key, command }];
+    (Evidence { task_id: TASK.to_owned(), commands, results }, digest)
 }
 
 /// What is said of the second result once `change` was made to it; the others must hold.
@@ -112,6 +110,28 @@ fn what_is_sound_holds() {
     }
 }
 
+/// Each wave has a command and a tree of its own, and a result is judged by its wave's.
+#[test]
+fn each_wave_s_results_answer_its_own_command() {
+    let (mut evidence, _) = sound();
+    let later =
+        Command { targets: Targets { count: 1, root: Tree::new(["b"]).root() }, issued_at: Time(1_500), ..asked() };
+    let (command, digest) = seal(Kind::Command, &later, plane());
+    let signing_key = evidence.commands[0].signing_key.clone();
+    evidence.commands.push(CommandEvidence { wave: 2, signing_key, command });
+    let answered =
+        ResultEvidence { wave: 2, proof: Tree::new(["b"]).proof(0), ..result_of(1, &answer("b", &digest), &keys()[1]) };
+    let first = std::mem::replace(&mut evidence.results[1], answered);
+    let report = check(&evidence, None);
+    assert!(report.holds && report.targets == Some(4), "{report:?}");
+    evidence.results[1] = ResultEvidence { wave: 2, ..first };
+    assert_eq!(check(&evidence, None).results[1].reason.as_deref(), Some("it answers another command"));
+    evidence.results[1].wave = 3;
+    assert_eq!(check(&evidence, None).results[1].reason.as_deref(), Some("it answers a wave that is not there"));
+    evidence.commands[1].wave = 1;
+    assert!(check(&evidence, None).command.is_some_and(|reason| reason.contains("twice")));
+}
+
 #[test]
 fn evidence_survives_its_file() {
     let json = serde_json::to_string(&sound().0).unwrap();
@@ -120,8 +140,23 @@ fn evidence_survives_its_file() {
 
 #[test]
 fn a_changed_result_is_found() {
-    assert!(said(|result, _| result.envelope = tampered(&result.envelope)).contains("signature"));
-    assert!(said(|result, _| result.envelope = RawValue::from_string("{}".to_owned()).unwrap()).contains("no signed"));
+    assert!(said(|result, _| result.envelope = result.envelope.as_deref().map(tampered)).contains("signature"));
+    assert!(said(|result, _| result.envelope = RawValue::from_string("{}".to_owned()).ok()).contains("no signed"));
+}
+
+/// What was removed with its output cannot be checked; it must neither fail nor pass for checked.
+#[test]
+fn a_removed_result_is_named_as_such() {
+    let (mut evidence, _) = sound();
+    evidence.results[1].envelope = None;
+    let evidence: Evidence = serde_json::from_str(&serde_json::to_string(&evidence).unwrap()).unwrap();
+    let report = check(&evidence, None);
+    assert!(report.holds, "{report:?}");
+    assert_eq!(report.results.iter().map(|finding| finding.removed).collect::<Vec<_>>(), [false, true, false]);
+    let mut evidence = evidence;
+    evidence.results[1].proof = Tree::new(HOSTS).proof(0);
+    let report = check(&evidence, None);
+    assert!(report.results[1].reason.as_ref().is_some_and(|reason| reason.contains("targets")) && !report.holds);
 }
 
 #[test]
@@ -158,26 +193,29 @@ fn a_host_that_was_not_meant_is_found() {
 
 #[test]
 fn an_answer_to_something_else_is_found() {
-    let other = shared::sign::digest(b"another command");
+    let other = crate::sign::digest(b"another command");
     assert!(said(|result, _| *result = result_of(1, &answer("b", &other), &keys()[1])).contains("another command"));
     let elsewhere = said(|result, digest| {
         let body = ResultReport { task_id: "f".repeat(32), ..answer("b", digest) };
         *result = result_of(1, &body, &keys()[1]);
     });
     assert!(elsewhere.contains("another task"), "{elsewhere}");
-    let mistyped = said(|result, digest| result.envelope = seal(Kind::Event, &answer("b", digest), &keys()[1]).0);
+    let mistyped = said(|result, digest| result.envelope = Some(seal(Kind::Event, &answer("b", digest), &keys()[1]).0));
     assert!(mistyped.contains("something else"), "{mistyped}");
 }
 
 /// Without the command nothing can be said of a result, so nothing is.
 #[test]
 fn a_command_that_does_not_hold_takes_the_results_with_it() {
-    let broken: [fn(&mut Evidence); 5] = [
-        |evidence| evidence.command = tampered(&evidence.command),
-        |evidence| evidence.command = seal(Kind::Command, &asked(), &keys()[0]).0,
-        |evidence| evidence.command = seal(Kind::Command, &Command { iss: "a".to_owned(), ..asked() }, plane()).0,
+    let broken: [fn(&mut Evidence); 6] = [
+        |evidence| evidence.commands[0].command = tampered(&evidence.commands[0].command),
+        |evidence| evidence.commands[0].command = seal(Kind::Command, &asked(), &keys()[0]).0,
+        |evidence| {
+            evidence.commands[0].command = seal(Kind::Command, &Command { iss: "a".to_owned(), ..asked() }, plane()).0
+        },
+        |evidence| evidence.commands.clear(),
         |evidence| evidence.task_id = "f".repeat(32),
-        |evidence| evidence.signing_key.keyid = keys()[0].keyid().to_owned(),
+        |evidence| evidence.commands[0].signing_key.keyid = keys()[0].keyid().to_owned(),
     ];
     for (number, break_it) in broken.into_iter().enumerate() {
         let (mut evidence, _) = sound();

@@ -1,0 +1,1 @@
+alter table tasks add column max_errors varchar(16)

@@ -1,0 +1,1 @@
+alter table tasks add column retry_of varchar(32)

@@ -1,0 +1,1 @@
+alter table invocations add column wave bigint default 1

@@ -1,0 +1,1 @@
+alter table servers add column trouble varchar(255)

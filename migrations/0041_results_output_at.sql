@@ -1,0 +1,1 @@
+alter table results add column output_at bigint

@@ -1,0 +1,1 @@
+update results set output_at = received_at

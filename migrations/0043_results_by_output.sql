@@ -1,0 +1,1 @@
+create index results_by_output on results (output_at)
