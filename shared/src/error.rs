@@ -100,6 +100,11 @@ impl Error {
         Self::new(Kind::Internal, "something went wrong on our side; the log has the cause").because(cause)
     }
 
+    /// Another transaction was in the way; done again, the work may succeed.
+    pub fn contended() -> Self {
+        Self::new(Kind::Contended, "somebody else changed the same thing at that moment; try again")
+    }
+
     /// Adds the cause, for the log.
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
@@ -147,10 +152,7 @@ impl From<sqlx::Error> for Error {
             Some(Trouble::Away) => {
                 Self::unavailable("the database cannot be used right now; try again shortly").because(error)
             }
-            Some(Trouble::Contended) => {
-                Self::new(Kind::Contended, "somebody else changed the same thing at that moment; try again")
-                    .because(error)
-            }
+            Some(Trouble::Contended) => Self::contended().because(error),
             None => Self::internal(error),
         }
     }

@@ -17,6 +17,7 @@ mod handover;
 mod harness;
 mod idempotency;
 mod isolation;
+mod key_changes;
 mod keys;
 mod lambda;
 mod mysql;

@@ -67,18 +67,31 @@ async fn put(
     let key = PublicKey::from_pem(body.required("public_key_pem")?)?;
     let named = |text| Algorithm::parse(text).ok_or_else(|| Error::bad_input("`algorithm` must be `PS256` or `RS256`"));
     let algorithm = body.text("algorithm")?.map(named).transpose()?;
-    let mut tx = inventory.db.begin().await?;
-    store::key::put(&mut tx, hostname.as_str(), &key, algorithm, inventory.clock.now()).await?;
-    tx.commit().await?;
+    inventory.db.persist(|| replace(&inventory, &hostname, &key, algorithm)).await?;
     find(&inventory, &hostname).await.map(Json)
+}
+
+async fn replace(
+    inventory: &Inventory,
+    hostname: &Hostname,
+    key: &PublicKey,
+    algorithm: Option<Algorithm>,
+) -> Result<()> {
+    let mut tx = inventory.db.begin().await?;
+    store::key::put(&mut tx, hostname.as_str(), key, algorithm, inventory.clock.now()).await?;
+    tx.commit().await
 }
 
 /// Revokes a host's keys. Nothing is deleted, so that old results can still be checked.
 async fn revoke(State(inventory): State<Inventory>, HostnamePath(hostname): HostnamePath) -> Result<StatusCode> {
+    inventory.db.persist(|| withdraw(&inventory, &hostname)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn withdraw(inventory: &Inventory, hostname: &Hostname) -> Result<()> {
     let mut tx = inventory.db.begin().await?;
     if !store::key::revoke(&mut tx, hostname.as_str(), inventory.clock.now()).await? {
-        return Err(absent(&hostname));
+        return Err(absent(hostname));
     }
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    tx.commit().await
 }

@@ -57,6 +57,9 @@ history! {
     "0042_results_output_known",
     "0043_results_by_output",
     "0045_outbox_wave",
+    "0046_client_keys_one_active",
+    "0047_client_keys_active_hostname",
+    "0048_client_keys_by_active_hostname",
 }
 
 pub(super) fn migrator() -> Migrator {

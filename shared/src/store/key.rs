@@ -1,5 +1,10 @@
 //! Client keys: who may speak for a server. Nothing is ever deleted, so that an old result can be
 //! checked again; a replaced key retires, a deleted one is revoked.
+//!
+//! A server has one key in use, also when two processes change it at the same moment, and before it is
+//! registered, when it has no row to lock: the database refuses a second `active_hostname`, which it makes
+//! of the state itself. No change is made to a key that another transaction has changed since it was
+//! looked at.
 
 use sqlx::QueryBuilder;
 
@@ -105,6 +110,7 @@ pub async fn by_id(db: &Db, keyids: &[&str]) -> Result<Vec<KeyRow>> {
 ///
 /// # Errors
 /// Bad input when another host has the key, when it was revoked, or is known with another algorithm.
+/// Contended when somebody else changed the same keys at that moment.
 pub async fn put(tx: &mut Tx, hostname: &str, key: &PublicKey, algorithm: Option<Algorithm>, now: Time) -> Result<()> {
     let known: Vec<KeyRow> = on!(tx, c => sqlx::query_as(
         "select keyid, hostname, algorithm, public_key_pem, state, created_at, updated_at, retire_at
@@ -132,7 +138,7 @@ pub async fn put(tx: &mut Tx, hostname: &str, key: &PublicKey, algorithm: Option
          values (?, ?, ?, ?, 'active', ?, ?)")
         .bind(key.keyid()).bind(hostname).bind(algorithm.as_str()).bind(pem).bind(created_at).bind(now.0)
         .execute(c).await.map(drop));
-    super::on_unique(outcome, taken)
+    super::on_unique(outcome, Error::contended)
 }
 
 fn refuse(known: &KeyRow, hostname: &str, algorithm: Option<Algorithm>) -> Result<()> {
@@ -154,15 +160,23 @@ fn taken() -> Error {
 }
 
 async fn retire(tx: &mut Tx, keyid: &str, now: Time) -> Result<()> {
-    on!(tx, c => sqlx::query("update client_keys set state = 'retiring', retire_at = ? where keyid = ?")
-        .bind(now.plus(KEY_RETIRES_AFTER).0).bind(keyid).execute(c).await.map(drop))?;
-    Ok(())
+    let retired = on!(tx, c => sqlx::query(
+        "update client_keys set state = 'retiring', retire_at = ? where keyid = ? and state = 'active'")
+        .bind(now.plus(KEY_RETIRES_AFTER).0).bind(keyid).execute(c).await.map(|done| done.rows_affected()))?;
+    unless_contended(retired)
 }
 
 async fn reinstate(tx: &mut Tx, keyid: &str, now: Time) -> Result<()> {
-    on!(tx, c => sqlx::query("update client_keys set state = 'active', retire_at = null, updated_at = ? where keyid = ?")
-        .bind(now.0).bind(keyid).execute(c).await.map(drop))?;
-    Ok(())
+    let outcome = on!(tx, c => sqlx::query(
+        "update client_keys set state = 'active', retire_at = null, updated_at = ?
+         where keyid = ? and state = 'retiring'")
+        .bind(now.0).bind(keyid).execute(c).await.map(|done| done.rows_affected()));
+    unless_contended(super::on_unique(outcome, Error::contended)?)
+}
+
+/// One row was to be changed. If it was none, it is no longer as it was when it was read.
+fn unless_contended(changed: u64) -> Result<()> {
+    if changed == 1 { Ok(()) } else { Err(Error::contended()) }
 }
 
 /// Revokes the keys of a host that still count; `false` when it has none in use.
