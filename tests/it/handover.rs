@@ -1,12 +1,19 @@
 //! Commands that are handed over to the relay of the process that accepts them.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use shared::rules::limits::COMMAND_BYTES_MAX;
 use shared::store;
 
+use crate::harness::PATIENCE;
 use crate::steps::{Parts, over_both};
+
+/// Callers that send a command until they are patient enough to hear the answer.
+const CALLERS: usize = 20;
 
 async fn what_is_handed_over_is_sent_by_the_own_relay_and_once(parts: Parts) {
     parts.own_relay().await;
@@ -94,3 +101,41 @@ async fn what_there_is_no_room_for_waits_in_the_outbox(parts: Parts) {
     assert_eq!(parts.take().await.len(), 1);
 }
 over_both!(what_there_is_no_room_for_waits_in_the_outbox);
+
+/// Whoever hangs up, at whatever moment: what is stored goes out, without waiting for its lease.
+async fn what_a_caller_hung_up_on_is_sent_or_was_never_accepted(parts: Parts) {
+    parts.own_relay().await;
+    let mut hung_up = 0;
+    for _ in 0..CALLERS {
+        let mut looks = 1;
+        while !is_answered_within(&parts, looks).await {
+            until_sent(&parts, looks).await;
+            (looks, hung_up) = (looks + 1, hung_up + 1);
+        }
+        until_sent(&parts, looks).await;
+    }
+    assert!(hung_up >= CALLERS, "each hung up at least while the command was signed: {hung_up}");
+}
+over_both!(what_a_caller_hung_up_on_is_sent_or_was_never_accepted);
+
+async fn until_sent(parts: &Parts, looks: usize) {
+    let start = Instant::now();
+    while store::outbox::backlog(&parts.ctx.db).await.unwrap().0 > 0 {
+        assert!(start.elapsed() < PATIENCE, "hung up at look {looks} or before it, and the command lies there");
+        parts.own_relay().await;
+    }
+}
+
+/// Sends a command, and hangs up when so many looks have brought no answer.
+async fn is_answered_within(parts: &Parts, looks: usize) -> bool {
+    let mut call = pin!(parts.send());
+    let mut looked = 0;
+    poll_fn(|context| {
+        looked += 1;
+        match call.as_mut().poll(context) {
+            Poll::Pending if looked < looks => Poll::Pending,
+            end => Poll::Ready(end.is_ready()),
+        }
+    })
+    .await
+}

@@ -75,9 +75,12 @@ impl Plane {
         self.bus.replace(local);
     }
 
-    /// Lets a part of it do something; `None` when that part ended at a write. The others go on.
+    /// Lets a part of it do something; `None` when that part ended at a write. The others go on. A part
+    /// has a runtime of its own, with which ends what it has set to work beside itself.
     pub fn drive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let done = drive(&self.runtime, &self.halt, &[&self.machine.disk], || (), work);
+        let part = runtime();
+        let done = drive(&part, &self.halt, &[&self.machine.disk], || (), work);
+        drop(part);
         self.halt.clear();
         done
     }

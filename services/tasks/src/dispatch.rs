@@ -69,8 +69,6 @@ pub async fn make(tasks: &Tasks, request: Request, hostnames: Vec<String>, retry
         return Ok(known);
     }
     stored?;
-    crash::point(Point::AcceptCommitted);
-    tasks.ctx.bell.ring();
     Ok(draft.answer())
 }
 
@@ -222,11 +220,19 @@ async fn store(tasks: &Tasks, draft: &Draft, mut hostnames: Vec<String>) -> Resu
     let (signed, (mut tx, leased)) = tokio::try_join!(signing, write(tasks, draft, &wave, &held, place.as_ref()))?;
     store::wave::insert(&mut tx, &signed).await?;
     crash::point(Point::AcceptWritten);
-    tx.commit().await?;
-    if let Some(place) = place {
-        tasks.handover.put(wave.parcel(place, signed, leased));
-    }
-    Ok(())
+    let (handover, bell) = (tasks.handover.clone(), tasks.ctx.bell.clone());
+    let commit = async move {
+        tx.commit().await?;
+        crash::point(Point::AcceptCommitted);
+        if let Some(place) = place {
+            handover.put(wave.parcel(place, signed, leased));
+        }
+        bell.ring();
+        Ok(())
+    };
+    // A task of its own, as it must not end in the middle when the caller hangs up: what is accepted
+    // would lie there until its lease has run out.
+    TraceContext::spawn(commit).await.map_err(Error::internal)?
 }
 
 /// Writes all that needs no signature. Returns also the rows of the outbox that are to be handed over.

@@ -4,6 +4,7 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
+use tokio::task::JoinHandle;
 
 tokio::task_local! {
     static CURRENT: TraceContext;
@@ -32,6 +33,18 @@ impl TraceContext {
     /// Does `work` under this context.
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
+    }
+
+    /// Does `work` in a task of its own, under what the present one works under: to its end, whoever
+    /// stops waiting for it.
+    pub fn spawn<F>(work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match Self::current() {
+            Some(context) => tokio::spawn(context.scope(work)),
+            None => tokio::spawn(work),
+        }
     }
 
     /// Does `work` under what a row or a message belongs to, if that is a trace: so that what a batch
@@ -98,6 +111,14 @@ mod tests {
         assert_eq!(TraceContext::parse(TEXT).unwrap().trace_id(), "0af7651916cd43dd8448eb211c80319c");
         let started = TraceContext::start();
         assert_eq!(TraceContext::parse(&started.traceparent()), Some(started));
+    }
+
+    #[tokio::test]
+    async fn a_task_of_its_own_works_under_the_same() {
+        let context = TraceContext::start();
+        let seen = context.scope(async { TraceContext::spawn(async { TraceContext::current() }).await.unwrap() });
+        assert_eq!(seen.await, Some(context));
+        assert_eq!(TraceContext::spawn(async { TraceContext::current() }).await.unwrap(), None);
     }
 
     #[test]
