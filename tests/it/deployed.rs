@@ -67,6 +67,28 @@ async fn a_command_waits_for_its_agent() {
     assert_eq!(runs(&stack, "ran"), 1);
 }
 
+/// An agent sees all that waited for it before it starts any of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cancelled_while_its_agent_was_away_never_runs() {
+    let mut stack = Stack::new(&["one"]).await;
+    assert!(stack.process("one").stop().success());
+    let mut tasks = Vec::new();
+    for _ in 0..10 {
+        tasks.push(stack.send(noting(&stack, "ran")).await);
+    }
+    stack.until_relayed().await;
+    for task in &tasks {
+        let path = format!("/api/tasks/{}/cancel", id(task));
+        assert_eq!(stack.call(Method::POST, &path, None).await.0, StatusCode::ACCEPTED);
+    }
+    stack.until_relayed().await;
+    stack.process("one").restart();
+    for task in &tasks {
+        assert_eq!(outcomes(&stack, task).await, BTreeMap::from([("one".to_owned(), "cancelled".to_owned())]));
+    }
+    assert_eq!(runs(&stack, "ran"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_any_one_program_loses_nothing() {
     let mut stack = Stack::new(&["one", "two"]).await;

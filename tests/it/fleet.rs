@@ -1,12 +1,8 @@
 //! `muster fleet` against a deployed plane: every simulated agent is heard, and nothing is left behind.
 
-use std::time::{Duration, Instant};
-
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shared::store;
 
-use crate::harness::PATIENCE;
 use crate::process::Launch;
 use crate::stack::{Stack, TOKEN};
 
@@ -21,16 +17,6 @@ fn fleet(stack: &Stack, arguments: &[&str]) -> Launch {
     let mut all = vec!["fleet", "--key-bits", "2048", "--json"];
     all.extend(arguments);
     Launch { name: "muster", arguments: all.into_iter().map(str::to_owned).collect(), env, log }
-}
-
-/// Waits until nothing is left to be moved, the removal of queues included.
-async fn until_the_relay_is_done(stack: &Stack) {
-    let (db, start) = (stack.database.pool(), Instant::now());
-    while store::outbox::backlog(&db).await.unwrap().0 > 0 {
-        assert!(start.elapsed() < PATIENCE, "the outbox is not emptied: {}", stack.logs());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    db.close().await;
 }
 
 fn figures(launch: &Launch) -> Value {
@@ -55,7 +41,7 @@ async fn a_fleet_is_enrolled_heard_and_taken_back() {
             assert_eq!(task["counts"], json!({ "succeeded": 12 }));
         }
         assert_eq!(stack.get("/api/servers").await, json!([]));
-        until_the_relay_is_done(&stack).await;
+        stack.until_relayed().await;
     }
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 12);
     stack.stop();

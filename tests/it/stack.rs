@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use shared::store;
 use tempfile::TempDir;
 
 use crate::harness::{Door, PATIENCE};
@@ -109,6 +110,17 @@ impl Stack {
             assert!(start.elapsed() < PATIENCE, "the plane is not healthy: {said}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until nothing is left to be moved: all that was sent is at the broker, and all queues that
+    /// were to go are gone.
+    pub async fn until_relayed(&self) {
+        let (db, start) = (self.database.pool(), Instant::now());
+        while store::outbox::backlog(&db).await.unwrap().0 > 0 {
+            assert!(start.elapsed() < PATIENCE, "the outbox is not emptied: {}", self.logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        db.close().await;
     }
 
     fn enrol(&mut self, hostname: &str, ways: &Ways) {

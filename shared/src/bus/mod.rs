@@ -193,7 +193,8 @@ impl Subscription {
         }
     }
 
-    /// Up to `most` deliveries that are there now, perhaps none.
+    /// Up to `most` deliveries that are there now. None only when all that waited when the hold was taken
+    /// was taken too, as far as the broker tells; over RabbitMQ that may take two seconds.
     pub async fn take(&mut self, most: usize) -> Result<Vec<Delivery>> {
         match self {
             Self::Local(subscription) => subscription.take(most).await,

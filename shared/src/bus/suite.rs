@@ -30,6 +30,7 @@ macro_rules! promises {
 promises! {
     a_message_without_a_queue_comes_back
     messages_come_in_order_with_their_trace
+    an_empty_take_means_that_all_that_waited_was_taken
     what_was_confirmed_and_not_settled_survives_the_process
     again_brings_it_back_to_the_front
     a_dropped_hold_gives_back_what_it_held
@@ -76,6 +77,25 @@ async fn messages_come_in_order_with_their_trace(broker: Broker) {
         settle_all(&mut subscription, &deliveries, &Verdict::Done).await;
     }
     assert_eq!(got, sent);
+}
+
+async fn an_empty_take_means_that_all_that_waited_was_taken(broker: Broker) {
+    let bus = broker.open().await;
+    bus.declare("a").await.unwrap();
+    for waiting in [1; 20].into_iter().chain([1_000]) {
+        publish(&bus, vec![to_agent("x"); waiting]).await;
+        let mut subscription = bus.subscribe(&agent_queue("a")).await.unwrap();
+        let mut taken = 0;
+        loop {
+            let deliveries = subscription.take(100).await.unwrap();
+            if deliveries.is_empty() {
+                break;
+            }
+            taken += deliveries.len();
+            settle_all(&mut subscription, &deliveries, &Verdict::Done).await;
+        }
+        assert_eq!(taken, waiting);
+    }
 }
 
 async fn what_was_confirmed_and_not_settled_survives_the_process(broker: Broker) {

@@ -29,6 +29,7 @@ mod roundtrip;
 #[path = "../embedded/sample.rs"]
 mod sample;
 #[path = "../../it/stack.rs"]
+#[expect(dead_code, reason = "shared with the tests")]
 mod stack;
 #[path = "../../it/vhost.rs"]
 mod vhost;

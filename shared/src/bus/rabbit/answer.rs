@@ -39,7 +39,7 @@ pub(super) fn why(error: &Error) -> String {
 
 /// What went wrong at the broker.
 pub(super) fn trouble(error: BrokerError) -> Error {
-    if soft(&error) == Some(AMQPSoftError::ACCESSREFUSED) {
+    if is_refused(&error) {
         let detail = "the broker refuses this to the user in MUSTER_BROKER_URL; give that user the permission";
         return Error::new(Kind::Forbidden, detail).because(error);
     }
@@ -49,6 +49,11 @@ pub(super) fn trouble(error: BrokerError) -> Error {
 /// Whether it says that there is no such queue.
 pub(super) fn is_missing(error: &BrokerError) -> bool {
     soft(error) == Some(AMQPSoftError::NOTFOUND)
+}
+
+/// Whether it says that this user may not do this.
+pub(super) fn is_refused(error: &BrokerError) -> bool {
+    soft(error) == Some(AMQPSoftError::ACCESSREFUSED)
 }
 
 fn soft(error: &BrokerError) -> Option<AMQPSoftError> {

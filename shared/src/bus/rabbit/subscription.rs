@@ -5,22 +5,32 @@
 //! not travel in circles while the database is away, and no broker counts it towards a delivery
 //! limit. Should this process die or the connection break, the broker delivers all of it anew.
 //!
+//! Deliveries arrive when they do, also those that waited in the queue all along. So it is asked first
+//! how many there are, and a take comes back empty only when they have come, or when for a while none
+//! has: an agent starts nothing before it has seen the cancels that wait behind its commands. What the
+//! broker believes to be with a consumer that has died unnoticed is not among them.
+//!
 //! What was settled is acknowledged up to the lowest delivery that is still open in one frame, and
 //! singly beyond it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
-use super::answer::{answer, away, is_missing, short, trouble, within};
+use super::answer::{answer, away, is_missing, is_refused, short, trouble, within};
 use super::link::Line;
 use super::{gone, publish, wire};
 use crate::bus::{BATCH_BYTES_MAX, Delivery, Verdict};
 use crate::error::{Error, Result};
+
+/// How long a take waits for one delivery of those that were in the queue: the next may have expired
+/// there, or have gone to another consumer.
+const OWED_WAIT: Duration = Duration::from_secs(2);
 
 /// A hold on a queue.
 #[derive(Debug)]
@@ -33,6 +43,8 @@ pub struct Subscription {
     waiting: VecDeque<Delivery>,
     /// Taken and not settled.
     held: BTreeMap<u64, Delivery>,
+    /// How many waited in the queue when the hold was taken, and have not arrived.
+    owed: u32,
     /// Why nothing more will come.
     ended: Option<End>,
 }
@@ -45,14 +57,27 @@ enum End {
 
 impl Subscription {
     pub(super) async fn start(line: Arc<Line>, queue: &str) -> Result<Self> {
-        let channel = line.channel().await?;
+        let (channel, owed) = Self::look(&line, queue).await?;
         within(channel.basic_qos(line.prefetch, BasicQosOptions::default())).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consume = channel.basic_consume(short(queue)?, short("")?, options, arguments);
         let refused = |error| if is_missing(&error) { gone(queue) } else { trouble(error) };
         let consumer = answer(consume).await?.map_err(refused)?;
         let (waiting, held) = (VecDeque::new(), BTreeMap::new());
-        Ok(Self { line, queue: queue.to_owned(), channel, consumer, waiting, held, ended: None })
+        Ok(Self { line, queue: queue.to_owned(), channel, consumer, waiting, held, owed, ended: None })
+    }
+
+    /// A channel, and how many messages wait in the queue: any number, when the broker does not say.
+    async fn look(line: &Line, queue: &str) -> Result<(Channel, u32)> {
+        let channel = line.channel().await?;
+        let looking = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        match answer(channel.queue_declare(short(queue)?, looking, FieldTable::default())).await? {
+            Ok(seen) => Ok((channel, seen.message_count())),
+            Err(error) if is_missing(&error) => Err(gone(queue)),
+            // RabbitMQ 4.2.6 and 4.3.0 tell only those who may also declare. A refusal ends the channel.
+            Err(error) if is_refused(&error) => Ok((line.channel().await?, u32::MAX)),
+            Err(error) => Err(trouble(error)),
+        }
     }
 
     pub(in crate::bus) async fn ready(&mut self) -> Result<()> {
@@ -69,6 +94,9 @@ impl Subscription {
             && let Some(next) = self.consumer.next().now_or_never()
         {
             self.arrived(next);
+        }
+        if self.ended.is_none() && self.waiting.is_empty() && self.owed > 0 {
+            self.await_owed().await;
         }
         self.check()?;
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -91,9 +119,19 @@ impl Subscription {
         self.acknowledge(done).await
     }
 
+    async fn await_owed(&mut self) {
+        match tokio::time::timeout(OWED_WAIT, self.consumer.next()).await {
+            Ok(next) => self.arrived(next),
+            Err(_) => self.owed = 0,
+        }
+    }
+
     fn arrived(&mut self, next: Option<lapin::Result<lapin::message::Delivery>>) {
         match next {
-            Some(Ok(arrival)) => self.waiting.push_back(wire::delivery(arrival)),
+            Some(Ok(arrival)) => {
+                self.owed = self.owed.saturating_sub(1);
+                self.waiting.push_back(wire::delivery(arrival));
+            }
             Some(Err(_)) => self.ended = Some(End::Lost),
             None => self.ended = Some(End::Deleted), // the broker ends a consumer when its queue goes
         }
