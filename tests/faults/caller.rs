@@ -43,6 +43,8 @@ pub enum Work {
     Failing,
     /// It takes so many milliseconds.
     Lasting(u64),
+    /// It takes so many milliseconds, for which its agent stands still.
+    Muting(u64),
 }
 
 impl Work {
@@ -60,6 +62,7 @@ impl Work {
             Self::Quick => "true".to_owned(),
             Self::Failing => "exit 3".to_owned(),
             Self::Lasting(millis) => format!("sleep {}.{:03}", millis / 1_000, millis % 1_000),
+            Self::Muting(millis) => format!("kill -STOP $PPID; {}; kill -CONT $PPID", Self::Lasting(millis).shell()),
         }
     }
 }

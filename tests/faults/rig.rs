@@ -22,7 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked at.
 pub const LOOK: Duration = Duration::from_millis(50);
 /// Commands sent at most until a crash point is hit.
-pub const COMMANDS_MAX: usize = 60;
+pub const COMMANDS_MAX: usize = 1_000;
 
 /// A plane with agents, and everything that a cell may break.
 pub struct Rig {

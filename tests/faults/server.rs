@@ -83,7 +83,7 @@ impl Servers {
 
     /// A CA that nothing of theirs comes from.
     pub fn strange_ca(&self) -> PathBuf {
-        Certificates::make(&self.folder.path().join("strange")).ca
+        Certificates::make(&self.folder.path().join(format!("strange-{}", shared::id::random()))).ca
     }
 
     /// A database on it.

@@ -1,14 +1,15 @@
 //! The real programs, as processes.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::TcpSocket;
 
 use crate::harness::PATIENCE;
 
@@ -35,9 +36,19 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// A port that was free a moment ago.
+/// A port of loopback that stays free for the program that is told to listen there, also while that
+/// program is dead. A port that is let go may be given to the next who asks, or to a connection on its
+/// way out; so it is held until the test program ends, by a socket that is bound and never listens:
+/// with `SO_REUSEADDR`, which every server here sets, another socket may listen beside it, but the
+/// kernel gives it to nobody who lets the kernel choose.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static HELD: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    HELD.lock().unwrap().push(socket);
+    port
 }
 
 /// How a program is started.

@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::process::{Command, Output, Stdio};
 
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, MySqlConnection};
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 const SERVER: &str = "127.0.0.1:3306";
 
@@ -124,13 +125,15 @@ fn wrong_settings_are_named_and_secrets_are_not_shown() {
 #[tokio::test]
 async fn a_database_that_comes_later_is_waited_for() {
     let database = Database::new("utf8mb4_bin").await;
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let place = socket.local_addr().unwrap();
     let mut child = migrate(&[("MUSTER_DATABASE_URL", &database.url(&place.to_string()))]).spawn().unwrap();
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     stderr.read_line(&mut said).unwrap();
     assert!(said.contains("waiting for the database"), "{said}");
-    let listener = TcpListener::bind(place).await.unwrap();
+    let listener = socket.listen(8).unwrap();
     let forward = tokio::spawn(async move {
         while let Ok((mut here, _)) = listener.accept().await {
             tokio::spawn(async move {

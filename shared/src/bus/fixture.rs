@@ -57,7 +57,7 @@ impl Broker {
     pub async fn pass(&self, time: Duration) {
         match self {
             Self::Local { clock, .. } => clock.advance(time),
-            Self::Rabbit(_) => tokio::time::sleep(time + Duration::from_millis(50)).await,
+            Self::Rabbit(_) => tokio::time::sleep(time + Duration::from_millis(500)).await,
         }
     }
 }

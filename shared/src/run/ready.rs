@@ -46,6 +46,8 @@ fn status(address: SocketAddr) -> std::io::Result<[u8; YES.len()]> {
 mod tests {
     use std::net::TcpListener;
 
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     /// Asks a listener that gives this answer, and says what came of it.
@@ -73,7 +75,8 @@ mod tests {
 
     #[test]
     fn nobody_there_is_a_no() {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        assert!(ask(free).unwrap_err().detail().contains("MUSTER_LISTEN"));
+        let held = TcpSocket::new_v4().unwrap(); // bound, and never listening
+        held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        assert!(ask(held.local_addr().unwrap()).unwrap_err().detail().contains("MUSTER_LISTEN"));
     }
 }

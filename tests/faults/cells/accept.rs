@@ -73,7 +73,7 @@ fn cancelled(point: Point, what: &'static str) -> Cell {
     Cell::new(point.name(), what, move |rig, _| {
         async move {
             let before = rig.ran("one");
-            let posted = rig.caller.post(Work::Lasting(20_000), json!({})).await;
+            let posted = rig.caller.post(Work::Lasting(55_000), json!({})).await;
             rig.until_ran("one", before + 1).await;
             rig.arm(TASKS, point, 1);
             let (caller, task_id) = (std::sync::Arc::clone(&rig.caller), posted.task_id);

@@ -38,6 +38,7 @@ fn prepared() -> Cell {
                 // What waits in the queue at an attach is accepted first and started afterwards.
                 rig.kill(AGENT);
                 rig.send(5).await;
+                rig.stack.until_relayed().await;
                 rig.arm(AGENT, Point::AgentPrepared, 1);
                 rig.dead(AGENT, Point::AgentPrepared).await;
                 rig.revive(AGENT);

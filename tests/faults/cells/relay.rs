@@ -1,22 +1,18 @@
 //! The relay dies at each step of a message's way. What it had leased is published half a minute
 //! later, so these cells take their time, in lanes of their own.
 
-use std::time::Duration;
-
 use futures::FutureExt as _;
 use serde_json::json;
 use shared::crash::Point;
 
 use super::strike;
 use crate::cell::{Cell, Ground, Lane};
-use crate::rig::{COMMANDS_MAX, LOOK};
+use crate::rig::COMMANDS_MAX;
 
 const TASKS: &str = "muster-tasks";
 const AGENT: &str = "one";
 /// Less than two leases.
 const NOT_HANDED_OVER_SECS: u32 = 59;
-/// How long the broker may take to know of a fault.
-const SOON: Duration = Duration::from_secs(10);
 
 pub fn lanes() -> [Lane; 2] {
     let early = vec![
@@ -56,7 +52,7 @@ fn requeued() -> Cell {
             async {
                 rig.kill(AGENT);
                 rig.send(2).await;
-                until_waiting(rig, 2).await;
+                rig.stack.until_relayed().await;
                 rig.arm(TASKS, Point::RelayRequeued, 1);
                 rig.stack.until_healthy().await;
                 let queue = format!("muster.agent.{AGENT}");
@@ -76,25 +72,10 @@ fn queue_deleted() -> Cell {
         async {
             rig.kill(AGENT);
             rig.send(4).await;
-            until_waiting(rig, 4).await;
+            rig.stack.until_relayed().await;
             rig.steer("delete_queue", &[&format!("muster.agent.{AGENT}")]);
             rig.send(1).await;
         }
         .boxed()
     })
-}
-
-/// Waits until so many commands wait in the agent's queue.
-async fn until_waiting(rig: &crate::rig::Rig, count: u64) {
-    let start = std::time::Instant::now();
-    loop {
-        let list = rig.steer("list_queues", &["name", "messages", "--formatter", "json"]);
-        let queues: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
-        let queue = queues.iter().find(|queue| queue["name"] == format!("muster.agent.{AGENT}"));
-        if queue.is_some_and(|queue| queue["messages"].as_u64() >= Some(count)) {
-            return;
-        }
-        assert!(start.elapsed() < SOON, "the commands do not reach the queue: {list}");
-        tokio::time::sleep(LOOK).await;
-    }
 }

@@ -1,6 +1,8 @@
 //! The roll-out dies around the commit of a wave: the next one goes on from the database, and every
 //! server runs the command once.
 
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use serde_json::json;
 use shared::crash::Point;
@@ -24,11 +26,15 @@ fn waves(point: Point, what: &'static str) -> Cell {
     Cell::new(point.name(), what, move |rig, _| {
         async move {
             rig.arm(TASKS, point, 1);
-            for work in [Work::Quick, Work::Lasting(500)] {
-                rig.caller.post(work, json!({ "max_concurrency": 1, "max_errors": "100%" })).await;
-            }
+            let caller = Arc::clone(&rig.caller);
+            let posting = tokio::spawn(async move {
+                for work in [Work::Quick, Work::Lasting(500)] {
+                    caller.post(work, json!({ "max_concurrency": 1, "max_errors": "100%" })).await;
+                }
+            });
             rig.dead(TASKS, point).await;
             rig.revive(TASKS);
+            posting.await.unwrap();
         }
         .boxed()
     })

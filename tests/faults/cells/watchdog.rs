@@ -36,16 +36,17 @@ fn guesses() -> Cell {
                     .await;
             }
             let running = json!({ "expires_in": 20, "target_type": "node", "target": "two" });
-            rig.caller.post(Work::Lasting(4_000), running).await;
+            rig.caller.post(Work::Muting(4_000), running).await;
             rig.until_ran("two", before + 1).await;
             rig.agents.cut();
             rig.arm(TASKS, Point::StatesAdvanced, 1);
             rig.dead(TASKS, Point::StatesAdvanced).await;
             rig.arm(TASKS, Point::WatchdogWritten, 1);
             rig.dead(TASKS, Point::WatchdogWritten).await;
-            rig.second(TASKS);
+            let second = rig.second(TASKS);
             rig.revive(TASKS);
             verdict::until_guessed(rig, EXPIRED_WITHIN).await;
+            rig.stack.processes.remove(&second); // and with it it is killed
         }
         .boxed()
     })
@@ -57,11 +58,10 @@ fn lost() -> Cell {
     let what = "agent away while a command runs, until it is lost; then its result";
     let cell = Cell::new("lost and found", what, |rig: &mut Rig, _| {
         async {
-            let before = rig.ran("two");
             let running = json!({ "expires_in": 5, "timeout": 10, "target_type": "node", "target": "two" });
-            rig.caller.post(Work::Lasting(5_000), running).await;
-            rig.until_ran("two", before + 1).await;
-            tokio::time::sleep(Duration::from_secs(2)).await; // `running` is reported after a quarter of a second
+            let posted = rig.caller.post(Work::Lasting(5_000), running).await;
+            let path = format!("/api/tasks/{}", posted.task_id);
+            rig.stack.until(&path, |task| task["counts"]["running"] == 1).await;
             rig.agents.cut();
             verdict::until_guessed(rig, LOST_WITHIN).await;
         }

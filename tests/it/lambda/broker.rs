@@ -42,6 +42,11 @@ impl Plane {
             [("MUSTER_DATABASE_URL", url.as_str()), ("MUSTER_BROKER_URL", &broker), ("MUSTER_SIGNING_KEY", &key)];
         let inventory = Function::start("muster-inventory", &vars[..1]).await;
         let tasks = Function::start("muster-tasks", &vars).await;
+        // An answer waits two seconds at most for the relay: not for its first connection too.
+        let start = Instant::now();
+        while tasks.ask(request("GET", "/readyz", None)).await.1["broker"] != "ok" {
+            assert!(start.elapsed() < PATIENCE, "the broker is not reached");
+        }
         Self { inventory, tasks, db, bus, database, vhost }
     }
 

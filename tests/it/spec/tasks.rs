@@ -61,13 +61,18 @@ async fn tasks_are_listed_from_the_newest_on_as_they_are_shown_alone() {
     world.stop().await;
 }
 
-/// Later names end earlier here, so that an order by name could not pass for one by time.
-const BACKWARDS: &str = "case $MUSTER_HOSTNAME in a) sleep 0.6;; b) sleep 0.3;; esac; echo out; echo err >&2; exit 7";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn results_come_by_time_and_invocations_by_name() {
     let world = world(&["a", "b", "c"]).await;
-    let task = world.send_all(BACKWARDS).await;
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().display();
+    let waiting = format!("until [ -e {go}/$MUSTER_HOSTNAME ]; do sleep 0.02; done; echo out; echo err >&2; exit 7");
+    let task = world.send_all(&waiting).await;
+    // Later names end earlier here, so that an order by name could not pass for one by time.
+    for (ended, host) in ["c", "b", "a"].into_iter().enumerate() {
+        std::fs::write(folder.path().join(host), "").unwrap();
+        world.until(&format!("/api/tasks/{}", id(&task)), |task| task["counts"]["failed"] == ended + 1).await;
+    }
     let results = Value::from(world.results(&task).await);
     times::check(&results);
     assert_eq!(hosts(&results), ["c", "b", "a"]);
@@ -100,7 +105,7 @@ async fn evidence(world: &World, task: &Value) {
     assert_eq!(evidence["task_id"], task["task_id"]);
     assert_eq!(json!([evidence["commands"][0]["signing_key"]]), world.get("/api/signing-keys").await);
     let command: Command = stored_payload(&evidence["commands"][0]["command"].to_string()).unwrap();
-    assert_eq!((command.task_id.as_str(), command.command.as_str()), (id(task), BACKWARDS));
+    assert_eq!((command.task_id.as_str(), command.command.as_str()), (id(task), task["command"].as_str().unwrap()));
     assert_eq!((command.targets.count, command.requested_by.as_str()), (3, "local"));
     assert_eq!(hosts(&evidence["results"]), ["c", "b", "a"]);
     for result in evidence["results"].as_array().unwrap() {

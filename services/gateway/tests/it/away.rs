@@ -12,7 +12,8 @@ use crate::stub::{Answer, Stub, nowhere};
 
 #[tokio::test]
 async fn a_service_that_is_away_is_named() {
-    let front = Front::before(&nowhere().await, patient()).await;
+    let (_held, nowhere) = nowhere();
+    let front = Front::before(&nowhere, patient()).await;
     for (method, path, name) in [
         (Method::GET, "/api/servers", "inventory"),
         (Method::PUT, "/api/client-keys/web-1", "inventory"),
@@ -33,6 +34,7 @@ async fn a_service_that_is_late_is_named() {
     let posted = front.request(Method::POST, "/api/commands").body("{}").send().await.unwrap();
     let (status, detail) = refusal(posted).await;
     assert!(status == 504 && detail.contains("look whether it was done"), "{status} {detail}");
+    until_asked(&stub, 2).await;
     assert_eq!(stub.count(), 2, "what was late is not tried again");
 }
 
@@ -46,6 +48,16 @@ async fn an_answer_that_is_none_is_told_from_a_service_that_is_away() {
     }
 }
 
+/// Waits until the service has read so many requests.
+async fn until_asked(stub: &Stub, count: usize) {
+    let asked = async {
+        while stub.count() < count {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE * 6, asked).await.unwrap();
+}
+
 /// When a service hangs, its callers are refused at some point rather than piled up.
 #[tokio::test]
 async fn more_than_can_be_served_is_refused_at_once() {
@@ -57,13 +69,7 @@ async fn more_than_can_be_served_is_refused_at_once() {
             tokio::spawn(async move { front.get("/api/tasks").await.status() })
         })
         .collect();
-    tokio::time::timeout(PATIENCE, async {
-        while stub.count() < REQUESTS_MAX {
-            tokio::time::sleep(SHORT / 10).await;
-        }
-    })
-    .await
-    .unwrap();
+    until_asked(&stub, REQUESTS_MAX).await;
     let (status, detail) = refusal(front.get("/api/tasks").await).await;
     assert!(status == 503 && detail.contains("too many requests at once"), "{status} {detail}");
     waiting.iter().for_each(tokio::task::JoinHandle::abort);

@@ -34,7 +34,8 @@ async fn what_is_down_is_told_for_each_service() {
 #[tokio::test]
 async fn a_service_that_says_nothing_costs_no_patience() {
     let silent = Stub::start(&[Answer::Hold("")]).await;
-    for url in [nowhere().await, silent.url.clone()] {
+    let (_held, nowhere) = nowhere();
+    for url in [nowhere, silent.url.clone()] {
         let front = Front::before(&url, Limits { probe: SHORT, ..patient() }).await;
         let since = Instant::now();
         let (status, detail) = health(&front).await;

@@ -1,11 +1,12 @@
 //! A service that answers byte by byte as a test says, and counts what it was asked.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use shared::http::serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const OK: Answer = Answer::Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
@@ -77,9 +78,12 @@ pub async fn service(router: Router) -> (String, DropGuard) {
     (url, stop.drop_guard())
 }
 
-/// An address at which nobody listens.
-pub async fn nowhere() -> String {
-    listen().await.1
+/// An address at which nobody listens: a socket that is bound and never listens holds it.
+pub fn nowhere() -> (TcpSocket, String) {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let url = format!("http://{}", held.local_addr().unwrap());
+    (held, url)
 }
 
 async fn listen() -> (TcpListener, String) {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::answer::ANSWER_WAIT;
-use super::proxy::{Proxy, Wire};
+use super::proxy::{Proxy, Way};
 use super::settings::Role;
 use crate::bus::fixture::{
-    COMES_WITHIN, Vhost, bodies, broker_address, ctl, exactly, nothing, publish, report, steering, to_agent,
+    COMES_WITHIN, Vhost, bodies, broker, broker_address, ctl, exactly, nothing, publish, report, steering, to_agent,
 };
 use crate::bus::topology::{DEAD, HEARTBEATS, RESULTS, agent_queue};
 use crate::bus::{Address, Bus, Message, Receipt, Subscription, Verdict};
@@ -20,10 +20,11 @@ use crate::id;
 /// How long a fault may last for whoever keeps trying.
 const HEALS_WITHIN: Duration = Duration::from_secs(60);
 
-/// The plane's bus through a wire that can be cut.
-async fn wired(vhost: &Vhost, wire: Wire) -> (Bus, Proxy) {
-    let proxy = Proxy::start(wire).await;
-    let authority = format!("guest:guest@127.0.0.1:{}", proxy.port);
+/// The plane's bus on a way that can be cut.
+async fn wired(vhost: &Vhost, way: Way) -> (Bus, Proxy) {
+    let proxy = Proxy::to(&broker_address()).await;
+    proxy.set(way);
+    let authority = broker().replace(&broker_address(), &proxy.address.to_string());
     (Bus::rabbit(&vhost.settings(&authority, Role::Plane)).unwrap(), proxy)
 }
 
@@ -70,16 +71,16 @@ async fn consume_all(bus: &Bus, queue: &str, wanted: HashSet<String>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_closed_again_and_again_loses_nothing() {
     let vhost = Vhost::new();
-    let (bus, proxy) = wired(&vhost, Wire::Open).await;
+    let (bus, proxy) = wired(&vhost, Way::Open).await;
     let numbers: Vec<_> = (0..1_000).map(|number: u32| number.to_string()).collect();
     let (consuming, wanted) = (bus.clone(), numbers.iter().cloned().collect());
     let consumer = tokio::spawn(async move { consume_all(&consuming, RESULTS, wanted).await });
     for (place, number) in numbers.iter().enumerate() {
         match place {
             300 => drop(ctl(&["close_all_connections", "--vhost", &vhost.0, "a test"])),
-            600 => proxy.set(Wire::Cut),
+            600 => proxy.set(Way::Cut),
             601 => drop(timeout(Duration::from_secs(1), bus.publish(vec![report(Kind::Event, "lost")])).await),
-            602 => proxy.set(Wire::Open),
+            602 => proxy.set(Way::Open),
             _ => {}
         }
         if place != 600 && place != 601 {
@@ -94,13 +95,13 @@ async fn a_connection_that_is_closed_again_and_again_loses_nothing() {
 #[tokio::test]
 async fn a_broker_that_is_away_at_the_start_is_waited_for() {
     let vhost = Vhost::new();
-    let (bus, proxy) = wired(&vhost, Wire::Cut).await;
+    let (bus, proxy) = wired(&vhost, Way::Cut).await;
     let started = Instant::now();
     let error = bus.publish(vec![report(Kind::Result, "early")]).await.remove(0).unwrap_err();
     assert_eq!(error.kind(), Failure::Unavailable);
-    assert!(started.elapsed() < ANSWER_WAIT + Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < ANSWER_WAIT * 2, "{:?}", started.elapsed());
     assert!(bus.ping().await.is_err());
-    proxy.set(Wire::Open);
+    proxy.set(Way::Open);
     insist(&bus, report(Kind::Result, "late")).await;
     assert!(bus.ping().await.is_ok());
     assert_eq!(bodies(&exactly(&mut subscribe(&bus, RESULTS).await, 1).await), ["late"]);
@@ -109,11 +110,11 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for() {
 #[tokio::test]
 async fn a_frozen_wire_fails_by_the_clock_and_heals() {
     let vhost = Vhost::new();
-    let (bus, proxy) = wired(&vhost, Wire::Open).await;
+    let (bus, proxy) = wired(&vhost, Way::Open).await;
     insist(&bus, report(Kind::Result, "1")).await;
     let mut subscription = bus.subscribe(RESULTS).await.unwrap();
     exactly(&mut subscription, 1).await;
-    proxy.set(Wire::Frozen);
+    proxy.set(Way::Frozen);
     let started = Instant::now();
     let failed = bus.publish(vec![report(Kind::Result, "2"), report(Kind::Result, "3")]).await;
     assert!(failed.iter().all(Result::is_err));
@@ -121,7 +122,7 @@ async fn a_frozen_wire_fails_by_the_clock_and_heals() {
     assert!(bus.ping().await.is_err());
     let silent = timeout(HEALS_WITHIN, subscription.ready()).await.expect("heartbeats tell of the silence");
     assert_eq!(silent.unwrap_err().kind(), Failure::Unavailable);
-    proxy.set(Wire::Open);
+    proxy.set(Way::Open);
     insist(&bus, report(Kind::Result, "4")).await;
     consume_all(&bus, RESULTS, ["1", "4"].map(str::to_owned).into()).await;
 }
@@ -129,11 +130,11 @@ async fn a_frozen_wire_fails_by_the_clock_and_heals() {
 #[tokio::test]
 async fn a_peer_that_never_greets_is_given_up() {
     let vhost = Vhost::new();
-    let (bus, proxy) = wired(&vhost, Wire::Frozen).await;
+    let (bus, proxy) = wired(&vhost, Way::Frozen).await;
     // Two limits of an attempt: the one that hangs, and the first that looks before it tries.
     assert!(bus.subscribe(RESULTS).await.is_err());
     assert!(bus.subscribe(RESULTS).await.is_err());
-    proxy.set(Wire::Open);
+    proxy.set(Way::Open);
     insist(&bus, report(Kind::Result, "1")).await;
     assert_eq!(bodies(&exactly(&mut subscribe(&bus, RESULTS).await, 1).await), ["1"]);
 }
@@ -269,6 +270,8 @@ async fn settling_out_of_order_acknowledges_just_what_was_settled() {
 
 /// More than a connection has channels.
 const MORE_THAN_CHANNELS: usize = 2_100;
+/// How long so many questions may take on a loaded machine.
+const ASKED_WITHIN: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn declaring_uses_up_no_channels() {
@@ -294,5 +297,5 @@ async fn a_missing_queue_may_be_asked_for_any_number_of_times() {
             }
         }
     };
-    timeout(HEALS_WITHIN, refused).await.expect("it connects anew");
+    timeout(ASKED_WITHIN, refused).await.expect("it connects anew");
 }

@@ -15,6 +15,8 @@ mod faults;
 mod link;
 mod plan;
 #[cfg(test)]
+#[path = "../../../../tests/it/proxy.rs"]
+#[expect(dead_code, reason = "shared with the tests of the whole")]
 mod proxy;
 mod publish;
 mod settings;

@@ -148,7 +148,7 @@ async fn work_that_takes_too_long_does_not_hold_back_the_answer() {
     bell.ring();
     let start = Instant::now();
     assert_eq!(world.invoke(&v2("POST", "/api/ring", "$default")).await.unwrap()["statusCode"], 200);
-    assert!(start.elapsed() >= RUNG_TIME_MAX && start.elapsed() < RUNG_TIME_MAX * 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= RUNG_TIME_MAX && start.elapsed() < RUNG_TIME_MAX * 10, "{:?}", start.elapsed());
     assert_eq!(world.done.load(Ordering::Relaxed), 3, "nor does it hold back other work");
 }
 
