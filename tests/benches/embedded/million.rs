@@ -73,9 +73,11 @@ async fn fill(folder: &TempDir, count: i64, oldest: Time) {
         let mut tx = db.begin_soft().await.unwrap();
         for (insert, text) in [
             ("insert into tasks (task_id, target_type, target, command, timeout, created_at, expires_at, requested_by, trace_id,
-                traceparent, envelope, command_digest, keyid, idempotency_key, idempotency_digest, queued, succeeded)
+                traceparent, idempotency_key, idempotency_digest, queued, succeeded)
               select task_id, 'node', 'bench', 'systemctl restart nginx', 30, made, made + 3600000, 'local', '0af7651916cd43dd8448eb211c80319c',
-                '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', ?, 'd', 'k', task_id, 'd', 0, 1 from t", &command),
+                '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', task_id, substr(?, 1, 8), 0, 1 from t", &command),
+            ("insert into waves (task_id, wave, expires_at, command_digest, keyid, envelope)
+              select task_id, 1, made + 3600000, 'd', 'k', ? from t", &command),
             ("insert into invocations (task_id, hostname, status, proof, queued_at, sent_at, finished_at)
               select task_id, 'bench', 'succeeded', substr(?, 1, 8), made, made, made from t", &command),
             ("insert into results (task_id, hostname, exit_code, finished_at, received_at, output_at, digest, keyid, envelope)
