@@ -127,6 +127,45 @@ async fn a_frozen_wire_fails_by_the_clock_and_heals() {
     consume_all(&bus, RESULTS, ["1", "4"].map(str::to_owned).into()).await;
 }
 
+/// A second hold on a server's queue, to which nothing comes as long as there is the first one, and to which
+/// some of what waits is owed: the first one has only as much as it may hold.
+async fn owed(bus: &Bus) -> [Subscription; 2] {
+    bus.declare("a").await.unwrap();
+    publish(bus, vec![to_agent("x"); 500]).await;
+    let mut first = bus.subscribe(&agent_queue("a")).await.unwrap();
+    exactly(&mut first, 1).await;
+    [first, bus.subscribe(&agent_queue("a")).await.unwrap()]
+}
+
+#[tokio::test]
+async fn who_waits_for_what_is_owed_learns_that_the_wire_was_cut() {
+    let vhost = Vhost::new();
+    for is_known_before in [false, true] {
+        let (bus, proxy) = wired(&vhost, Way::Open).await;
+        let [_first, mut second] = owed(&bus).await;
+        if is_known_before {
+            proxy.set(Way::Cut);
+            let noticed = async { while bus.ping().await.is_ok() {} };
+            timeout(HEALS_WITHIN, noticed).await.expect("it is noticed");
+        }
+        let cut = async { proxy.set(Way::Cut) };
+        let (taken, ()) = tokio::join!(second.take(1), cut);
+        assert_eq!(taken.unwrap_err().kind(), Failure::Unavailable);
+        assert_eq!(second.take(1).await.unwrap_err().kind(), Failure::Unavailable);
+        vhost.bus().delete("a").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_what_is_owed_learns_that_the_queue_was_deleted() {
+    let vhost = Vhost::new();
+    let bus = vhost.bus();
+    let [_first, mut second] = owed(&bus).await;
+    let (taken, deleted) = tokio::join!(second.take(1), bus.delete("a"));
+    deleted.unwrap();
+    assert_eq!(taken.unwrap_err().kind(), Failure::NotFound);
+}
+
 #[tokio::test]
 async fn a_peer_that_never_greets_is_given_up() {
     let vhost = Vhost::new();

@@ -63,12 +63,18 @@ pub(super) async fn delete(line: &Line, name: &str) -> Result<()> {
 /// Whether a queue is there. Asking changes nothing.
 pub(super) async fn is_there(connection: &Connection, name: &str) -> Result<bool> {
     let channel = within(connection.create_channel()).await?;
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match answer(channel.queue_declare(short(name)?, options, FieldTable::default())).await? {
+    match waiting(&channel, name).await? {
         Ok(_) => Ok(true),
         Err(error) if is_missing(&error) => Ok(false),
         Err(error) => Err(trouble(error)),
     }
+}
+
+/// How many messages wait in a queue. Asking changes nothing; a refusal ends the channel.
+pub(super) async fn waiting(channel: &Channel, name: &str) -> Result<lapin::Result<u32>> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = answer(channel.queue_declare(short(name)?, options, FieldTable::default())).await?;
+    Ok(asked.map(|queue| queue.message_count()))
 }
 
 fn queue_type(name: &str) -> (&'static str, AMQPValue) {

@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
 use super::answer::{answer, away, is_missing, is_refused, short, trouble, within};
 use super::link::Line;
-use super::{gone, publish, wire};
+use super::{gone, plan, publish, wire};
 use crate::bus::{BATCH_BYTES_MAX, Delivery, Verdict};
 use crate::error::{Error, Result};
 
@@ -70,11 +70,10 @@ impl Subscription {
     /// A channel, and how many messages wait in the queue: any number, when the broker does not say.
     async fn look(line: &Line, queue: &str) -> Result<(Channel, u32)> {
         let channel = line.channel().await?;
-        let looking = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        match answer(channel.queue_declare(short(queue)?, looking, FieldTable::default())).await? {
-            Ok(seen) => Ok((channel, seen.message_count())),
+        match plan::waiting(&channel, queue).await? {
+            Ok(waiting) => Ok((channel, waiting)),
             Err(error) if is_missing(&error) => Err(gone(queue)),
-            // RabbitMQ 4.2.6 and 4.3.0 tell only those who may also declare. A refusal ends the channel.
+            // RabbitMQ 4.2.6 and 4.3.0 tell only those who may also declare.
             Err(error) if is_refused(&error) => Ok((line.channel().await?, u32::MAX)),
             Err(error) => Err(trouble(error)),
         }
